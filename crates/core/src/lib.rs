@@ -1,1 +1,45 @@
-//! TODO
+//! The event loop of Medusa: one thread that serves any number of connections.
+//!
+//! Read the modules in this order, which is the order in which one request flows:
+//!
+//! 1. [`protocol`]: what an author writes, the state machine of one connection.
+//! 2. [`terminator`]: how input is cut into frames for it.
+//! 3. [`producer`] and [`collector`]: how output is made lazily, and input is taken with
+//!    back-pressure.
+//! 4. `output` and `channel`: one socket with its input cutter and its output queue.
+//! 5. [`engine`]: all channels, timers and budgets, without any system call for readiness; the
+//!    [`testing`] harness drives it under virtual time.
+//! 6. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads.
+//!
+//! Goals, ranked: correct, safe, bounded, fast, simple. The core knows no protocol's words.
+
+pub mod address;
+mod channel;
+pub mod collector;
+pub mod datagram;
+pub mod engine;
+pub mod handle;
+pub mod inspect;
+pub mod limits;
+mod listener;
+mod output;
+pub mod pool;
+pub mod producer;
+pub mod protocol;
+pub mod reactor;
+pub mod remote;
+pub mod sys;
+pub mod terminator;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transport;
+
+pub use address::{Address, Peer};
+pub use engine::ChannelId;
+pub use handle::{Handle, Waker};
+pub use limits::ChannelSettings;
+pub use producer::{Aborted, FileRange, Piece, Producer, Pull};
+pub use protocol::{Close, Closed, Context, Ending, Frame, Protocol, Service};
+pub use reactor::{Reactor, Settings};
+pub use remote::Remote;
+pub use terminator::Terminator;

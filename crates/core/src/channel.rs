@@ -1,0 +1,586 @@
+//! One socket with its input cutter and its output queue, and the protocol between them.
+//!
+//! ```text
+//!   ready ─► read ─► cut ─► input() ─┐        opened, resumed, timeout, passed
+//!              ▲       ▲             ▼                     │
+//!              │     stash        output queue ◄───────────┘
+//!              └── back-pressure ──  │
+//!                                  flush ─► socket
+//! ```
+//!
+//! The one design choice: [`Channel::drive`] is the only way in. Whatever happened, it takes
+//! input as far as budgets and back-pressure allow, then flushes, so that replies leave before
+//! the loop sleeps, and all replies to one read leave together.
+
+use std::io;
+use std::rc::Rc;
+
+use crate::address::Peer;
+use crate::engine::ChannelId;
+use crate::handle::Handle;
+use crate::limits::{
+    ChannelSettings, FRAMES_A_TURN, LINGER_BYTES, LINGER_TIME, PIECE_LOG2, READ_BUFFER_BYTES,
+    READ_BYTES_A_TURN, WRITE_BYTES_A_TURN,
+};
+use crate::output::{Flushed, OutputQueue};
+use crate::producer::Pull;
+use crate::protocol::{Close, Closed, Context, Frame, Protocol};
+use crate::sys::SHORT_READ_DRAINS;
+use crate::terminator::{Cut, Terminator};
+use crate::transport::Transport;
+
+/// What all channels share while they are driven: one at a time has it.
+pub(crate) struct Pump {
+    pub(crate) handle: Handle,
+    read_buffer: Box<[u8]>,
+    spare: Option<Box<OutputQueue>>,
+    marks: Vec<(u64, u64)>,
+    /// Turns in which a channel was stopped by its budget, for the inspection tree.
+    pub(crate) budget_stops: u64,
+}
+
+impl Pump {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            spare: None,
+            marks: Vec::new(),
+            budget_stops: 0,
+        }
+    }
+}
+
+/// A connection: its protocol and everything the protocol need not know.
+pub(crate) struct Channel {
+    pub(crate) protocol: Box<dyn Protocol>,
+    pub(crate) io: Io,
+}
+
+/// A connection without its protocol.
+pub(crate) struct Io {
+    pub(crate) transport: Transport,
+    pub(crate) terminator: Terminator,
+    /// Input that was read and not yet cut; empty without storage on an idle connection.
+    pub(crate) stash: Vec<u8>,
+    /// What is waiting to leave; `None` on an idle connection.
+    pub(crate) out: Option<Box<OutputQueue>>,
+    pub(crate) settings: Rc<ChannelSettings>,
+    /// The protocol's deadline as a tick; 0 is none.
+    pub(crate) deadline: u64,
+    /// When stalled output closes the connection; 0 while nothing is stalled.
+    pub(crate) stall: u64,
+    /// The tick under which the engine keeps this channel's timer; 0 is none. Never later than
+    /// the nearest deadline.
+    pub(crate) armed: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// When it began, and when bytes last moved, as ticks.
+    pub(crate) opened: u64,
+    pub(crate) active: u64,
+    pub(crate) put_back: usize,
+    pub(crate) peer: Peer,
+    /// Bytes of the stash that the terminator has searched already.
+    pub(crate) scanned: u32,
+    /// Which listener accepted it; 0 is none.
+    pub(crate) listener: u32,
+    pub(crate) phase: Phase,
+    pub(crate) closing: Option<Close>,
+    /// log2 of the piece asked of producers, adjusting itself to how quickly the peer takes them.
+    pub(crate) piece_log2: u8,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The system said that the peer's side has ended: reading goes on until it is seen.
+    pub(crate) read_closed: bool,
+    pub(crate) eof: bool,
+    /// The stash may hold whole frames: cut before reading.
+    pub(crate) stash_fresh: bool,
+    pub(crate) discarding: bool,
+    /// A framer refused the input: nothing is cut until another terminator is set.
+    pub(crate) malformed: bool,
+    /// The protocol wants no input for now.
+    pub(crate) paused: bool,
+    pub(crate) held_by_operator: bool,
+    /// It stands in the list of channels that go on without an event.
+    pub(crate) runnable: bool,
+    /// The server's own: a shutdown leaves it alone.
+    pub(crate) background: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Connecting,
+    Open,
+    Lingering,
+}
+
+/// Why a channel is driven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cause {
+    /// The connection stands.
+    Opened,
+    /// The socket is ready, or there was budget left to spend.
+    Ready,
+    /// Somebody used its waker.
+    Woken,
+    /// Its deadline has passed.
+    Timeout,
+    /// The server wants to stop.
+    Shutdown,
+}
+
+/// What is to become of a channel after it was driven.
+pub(crate) enum Verdict {
+    /// It waits for an event.
+    Waits,
+    /// It was stopped by its budget and goes on in the next turn.
+    Again,
+    /// It has ended.
+    Ended(Closed),
+}
+
+/// What one channel may still do in this turn.
+struct Budget {
+    frames: usize,
+    read: usize,
+    write: usize,
+}
+
+impl Io {
+    pub(crate) fn new(
+        transport: Transport,
+        peer: Peer,
+        settings: Rc<ChannelSettings>,
+        phase: Phase,
+        tick: u64,
+    ) -> Self {
+        let mut io = Self {
+            transport,
+            terminator: Terminator::None,
+            stash: Vec::new(),
+            out: None,
+            settings: settings.clone(),
+            deadline: 0,
+            stall: 0,
+            armed: 0,
+            received: 0,
+            sent: 0,
+            opened: tick,
+            active: tick,
+            put_back: 0,
+            peer,
+            scanned: 0,
+            listener: 0,
+            phase,
+            closing: None,
+            piece_log2: 0,
+            readable: true,
+            writable: phase == Phase::Open,
+            read_closed: false,
+            eof: false,
+            stash_fresh: false,
+            discarding: false,
+            malformed: false,
+            paused: false,
+            held_by_operator: false,
+            runnable: false,
+            background: false,
+        };
+        io.set_settings(settings);
+        io
+    }
+
+    pub(crate) fn set_settings(&mut self, settings: Rc<ChannelSettings>) {
+        self.piece_log2 = log2(settings.piece_start_bytes);
+        self.settings = settings;
+    }
+
+    /// The nearest deadline as a tick; 0 is none.
+    pub(crate) fn nearest_deadline(&self) -> u64 {
+        match (self.deadline, self.stall) {
+            (0, other) | (other, 0) => other,
+            (a, b) => a.min(b),
+        }
+    }
+
+    fn over_high(&self) -> bool {
+        self.out.as_ref().is_some_and(|o| {
+            o.queued_bytes() >= self.settings.output_high_bytes || o.too_many_items()
+        })
+    }
+
+    fn under_low(&self) -> bool {
+        self.out.as_ref().is_none_or(|o| {
+            o.queued_bytes() <= self.settings.output_low_bytes && !o.too_many_items()
+        })
+    }
+
+    fn takes_input(&self) -> bool {
+        self.closing.is_none()
+            && !self.paused
+            && !self.malformed
+            && !self.held_by_operator
+            && !self.over_high()
+    }
+
+    fn piece(&self) -> usize {
+        1 << self.piece_log2
+    }
+
+    /// Offers a quick peer larger pieces and a slow one smaller.
+    fn adjust_piece(&mut self, flushed: Flushed, written: usize) {
+        let (min, max) = (log2(self.settings.piece_min_bytes), log2(self.settings.piece_max_bytes));
+        if flushed == Flushed::Blocked {
+            if written < self.piece() {
+                self.piece_log2 = (self.piece_log2 - 1).max(min);
+            }
+        } else if written >= self.piece() {
+            self.piece_log2 = (self.piece_log2 + 1).min(max);
+        }
+    }
+}
+
+fn log2(bytes: usize) -> u8 {
+    (bytes.max(1).ilog2() as u8).clamp(*PIECE_LOG2.start(), *PIECE_LOG2.end())
+}
+
+impl Channel {
+    /// Lets the channel do what it can.
+    pub(crate) fn drive(&mut self, id: ChannelId, cause: Cause, pump: &mut Pump) -> Verdict {
+        if self.io.out.is_none() {
+            self.io.out = pump.spare.take();
+        }
+        let verdict = match self.run(id, cause, pump) {
+            Ok(true) => Verdict::Again,
+            Ok(false) => Verdict::Waits,
+            Err(closed) => Verdict::Ended(closed),
+        };
+        self.give_back(pump);
+        verdict
+    }
+
+    /// Gives the lent queue back to the loop; what waits in it stays with the channel.
+    fn give_back(&mut self, pump: &mut Pump) {
+        let Some(mut out) = self.io.out.take() else { return };
+        if pump.spare.is_some() {
+            // It has its own already.
+            if !out.is_empty() {
+                self.io.out = Some(out);
+            }
+            return;
+        }
+        if out.is_empty() {
+            out.recycle();
+        } else {
+            self.io.out = Some(Box::new(out.move_out()));
+        }
+        pump.spare = Some(out);
+    }
+
+    fn run(&mut self, id: ChannelId, cause: Cause, pump: &mut Pump) -> Result<bool, Closed> {
+        let mut budget =
+            Budget { frames: FRAMES_A_TURN, read: READ_BYTES_A_TURN, write: WRITE_BYTES_A_TURN };
+        if self.io.phase == Phase::Connecting {
+            if cause == Cause::Timeout {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "no connection within the time");
+                return Err(Closed::ConnectFailed(late));
+            }
+            if cause != Cause::Opened {
+                return Ok(false);
+            }
+            self.io.phase = Phase::Open;
+            self.io.deadline = 0;
+        }
+        if self.io.closing.is_none() {
+            match cause {
+                Cause::Opened => self.call(id, pump, |p, cx| p.opened(cx))?,
+                Cause::Woken => self.call(id, pump, |p, cx| p.resumed(cx))?,
+                Cause::Timeout => self.call(id, pump, |p, cx| p.timeout(cx))?,
+                Cause::Shutdown => self.call(id, pump, |p, cx| p.shutdown(cx))?,
+                Cause::Ready => {}
+            }
+        } else if cause == Cause::Timeout && self.io.phase == Phase::Lingering {
+            return Err(Closed::Done);
+        }
+        loop {
+            let stopped = self.take_input(id, pump, &mut budget)?;
+            let flushed = self.flush(id, pump, &mut budget)?;
+            if flushed == Flushed::Drained && self.io.closing.is_some() {
+                return self.finish(&mut budget, pump);
+            }
+            if stopped || flushed == Flushed::Budget {
+                pump.budget_stops += 1;
+                return Ok(true);
+            }
+            // Flushing may have made room, and passed marks may have changed what is wanted.
+            let more = self.io.takes_input()
+                && self.io.under_low()
+                && (self.io.stash_fresh || (self.io.readable && !self.io.eof));
+            let unsent = self.io.writable
+                && flushed == Flushed::Drained
+                && self.io.out.as_ref().is_some_and(|o| !o.is_empty());
+            if !more && !unsent {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Calls the protocol and notes how it wants to end.
+    fn call(
+        &mut self,
+        id: ChannelId,
+        pump: &Pump,
+        method: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Close>,
+    ) -> Result<(), Closed> {
+        let mut cx = Context { id, io: &mut self.io, handle: &pump.handle };
+        match method(&mut *self.protocol, &mut cx) {
+            Ok(()) => Ok(()),
+            Err(Close::Abort) => {
+                self.io.transport.reset();
+                Err(Closed::Dropped)
+            }
+            Err(close) => {
+                self.io.closing.get_or_insert(close);
+                self.io.deadline = 0;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads and cuts; says whether the budget stopped it.
+    fn take_input(
+        &mut self,
+        id: ChannelId,
+        pump: &mut Pump,
+        budget: &mut Budget,
+    ) -> Result<bool, Closed> {
+        while self.io.takes_input() {
+            if budget.frames == 0 || budget.read == 0 {
+                return Ok(self.io.stash_fresh || (self.io.readable && !self.io.eof));
+            }
+            let held = self.io.stash.len();
+            let mut filled = held;
+            if self.io.stash_fresh {
+                pump.read_buffer[..held].copy_from_slice(&self.io.stash);
+            } else {
+                if !self.io.readable || self.io.eof {
+                    return Ok(false);
+                }
+                let room = self.io.settings.read_bytes.clamp(1, READ_BUFFER_BYTES - held);
+                match self.io.transport.read(&mut pump.read_buffer[held..held + room]) {
+                    Ok(0) => {
+                        self.io.eof = true;
+                        self.io.readable = false;
+                        let rest = std::mem::take(&mut self.io.stash);
+                        self.call(id, pump, |p, cx| p.input(Frame::Eof(&rest), cx))?;
+                        return Ok(false);
+                    }
+                    Ok(n) => {
+                        if n < room && SHORT_READ_DRAINS && !self.io.read_closed {
+                            self.io.readable = false;
+                        }
+                        pump.read_buffer[..held].copy_from_slice(&self.io.stash);
+                        filled += n;
+                        self.io.received += n as u64;
+                        self.io.active = pump.handle.tick();
+                        budget.read = budget.read.saturating_sub(n);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        self.io.readable = false;
+                        return Ok(false);
+                    }
+                    Err(e) => return Err(Closed::Peer(e)),
+                }
+            }
+            self.cut(id, pump, filled, held, budget)?;
+        }
+        Ok(false)
+    }
+
+    /// Hands over the frames in the first `filled` bytes of the shared buffer, of which `held`
+    /// stand in the stash too, and keeps what is left.
+    fn cut(
+        &mut self,
+        id: ChannelId,
+        pump: &mut Pump,
+        filled: usize,
+        held: usize,
+        budget: &mut Budget,
+    ) -> Result<(), Closed> {
+        // Taken out for the time being, so that the frames in it do not borrow the pump.
+        let buffer = std::mem::take(&mut pump.read_buffer);
+        let result = self.cut_from(id, pump, &buffer[..filled], budget);
+        let at = match result {
+            Ok(at) => at,
+            Err(closed) => {
+                pump.read_buffer = buffer;
+                return Err(closed);
+            }
+        };
+        let rest = &buffer[at..filled];
+        if rest.is_empty() {
+            if self.io.stash.capacity() > 0 {
+                self.io.stash = Vec::new();
+            }
+        } else if at == 0 && held > 0 {
+            self.io.stash.extend_from_slice(&rest[held..]);
+        } else {
+            self.io.stash = rest.to_vec();
+        }
+        pump.read_buffer = buffer;
+        Ok(())
+    }
+
+    fn cut_from(
+        &mut self,
+        id: ChannelId,
+        pump: &Pump,
+        buffer: &[u8],
+        budget: &mut Budget,
+    ) -> Result<usize, Closed> {
+        let mut at = 0;
+        loop {
+            if budget.frames == 0 || !self.io.takes_input() {
+                // Whoever lets input flow again cuts what is left first.
+                self.io.stash_fresh = true;
+                return Ok(at);
+            }
+            let rest = &buffer[at..];
+            if self.io.discarding {
+                let (done, ended) = self.io.terminator.discard(rest);
+                at += done;
+                self.io.discarding = !ended;
+                if !ended {
+                    break;
+                }
+                continue;
+            }
+            let (frame, consumed) = match self.io.terminator.cut(rest, self.io.scanned as usize) {
+                Cut::Partial { scanned } => {
+                    self.io.scanned = scanned as u32;
+                    break;
+                }
+                Cut::Part { frame } => (Frame::Part(&rest[..frame]), frame),
+                Cut::End { frame, consumed } => (Frame::End(&rest[..frame]), consumed),
+                Cut::Overlong => {
+                    self.io.discarding = true;
+                    (Frame::Overlong(rest), 0)
+                }
+                Cut::Malformed => {
+                    self.io.malformed = true;
+                    (Frame::Malformed(rest), rest.len())
+                }
+            };
+            self.io.scanned = 0;
+            self.io.put_back = 0;
+            budget.frames -= 1;
+            self.call(id, pump, |p, cx| p.input(frame, cx))?;
+            at += consumed - self.io.put_back.min(consumed);
+        }
+        self.io.stash_fresh = false;
+        Ok(at)
+    }
+
+    /// Sends what is queued, and tells the protocol of the marks that were passed.
+    fn flush(
+        &mut self,
+        id: ChannelId,
+        pump: &mut Pump,
+        budget: &mut Budget,
+    ) -> Result<Flushed, Closed> {
+        let io = &mut self.io;
+        let Some(out) = &mut io.out else { return Ok(Flushed::Drained) };
+        if out.is_empty() {
+            io.stall = 0;
+            return Ok(Flushed::Drained);
+        }
+        if !io.writable {
+            return Ok(Flushed::Blocked);
+        }
+        let before = io.sent;
+        let room = 1 << io.piece_log2;
+        let mut pull = Pull { id, handle: &pump.handle };
+        let flushed = out.flush(
+            &mut io.transport,
+            room,
+            &mut budget.write,
+            &mut io.sent,
+            &mut pump.marks,
+            &mut pull,
+        );
+        let written = (io.sent - before) as usize;
+        if written > 0 {
+            io.active = pump.handle.tick();
+        }
+        // Marks that were passed are told even when the rest failed.
+        let told = self.tell_marks(id, pump);
+        let flushed = flushed.inspect_err(|closed| {
+            if matches!(closed, Closed::Aborted(_)) {
+                // An ordinary end could be taken for the end of the content.
+                self.io.transport.reset();
+            }
+        })?;
+        told?;
+        let io = &mut self.io;
+        io.adjust_piece(flushed, written);
+        if flushed == Flushed::Blocked {
+            io.writable = false;
+            if io.stall == 0 || written > 0 {
+                io.stall = pump.handle.after(io.settings.stall);
+            }
+        } else {
+            io.stall = 0;
+        }
+        Ok(flushed)
+    }
+
+    fn tell_marks(&mut self, id: ChannelId, pump: &mut Pump) -> Result<(), Closed> {
+        if pump.marks.is_empty() {
+            return Ok(());
+        }
+        let mut marks = std::mem::take(&mut pump.marks);
+        let mut result = Ok(());
+        for (token, sent) in marks.drain(..) {
+            result = self.call(id, pump, |p, cx| p.passed(token, sent, cx));
+            if result.is_err() {
+                break;
+            }
+        }
+        marks.clear();
+        pump.marks = marks;
+        result
+    }
+
+    /// Goes on closing when everything queued has left; says whether the budget stopped it.
+    fn finish(&mut self, budget: &mut Budget, pump: &mut Pump) -> Result<bool, Closed> {
+        if self.io.closing == Some(Close::Flush) || self.io.eof {
+            return Err(Closed::Done);
+        }
+        if self.io.phase != Phase::Lingering {
+            self.io.phase = Phase::Lingering;
+            self.io.stash = Vec::new();
+            // Counts from here what is thrown away.
+            self.io.put_back = 0;
+            self.io.deadline = pump.handle.after(LINGER_TIME);
+            if self.io.transport.shutdown_write().is_err() {
+                return Err(Closed::Done);
+            }
+        }
+        while self.io.readable && budget.read > 0 {
+            match self.io.transport.read(&mut pump.read_buffer) {
+                Ok(0) => return Err(Closed::Done),
+                Ok(n) => {
+                    self.io.received += n as u64;
+                    self.io.put_back += n;
+                    budget.read = budget.read.saturating_sub(n);
+                    if self.io.put_back as u64 > LINGER_BYTES {
+                        return Err(Closed::Done);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.io.readable = false,
+                Err(_) => return Err(Closed::Done),
+            }
+        }
+        Ok(self.io.readable)
+    }
+}

@@ -1,0 +1,166 @@
+//! Listening sockets: bound with care, accepting within a budget, never spinning when the process
+//! is out of descriptors.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::address::{Address, Peer, is_stale_socket};
+use crate::protocol::Service;
+use crate::transport::Transport;
+
+/// How to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that the system holds until they are accepted.
+    pub backlog: u32,
+    /// The mode of a Unix-domain socket's file; `None` leaves it to the umask.
+    pub mode: Option<u32>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 4096, mode: None }
+    }
+}
+
+/// A listening socket in the loop.
+pub(crate) struct Listener {
+    socket: Socketed,
+    pub(crate) service: Rc<dyn Service>,
+    pub(crate) address: Address,
+    pub(crate) accepted: u64,
+    pub(crate) open: u64,
+    /// There may be connections to accept.
+    pub(crate) ready: bool,
+    /// No accepting before this time: the process is out of descriptors.
+    pub(crate) rests_until: Option<Instant>,
+}
+
+enum Socketed {
+    Tcp(mio::net::TcpListener),
+    /// The file is only held: it goes when the listener goes.
+    Unix(mio::net::UnixListener, #[expect(dead_code)] SocketFile),
+}
+
+/// The file of a Unix-domain listener, removed with it.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have removed it, which is just as well.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Binds and listens.
+    pub(crate) fn bind(
+        address: &Address,
+        service: Rc<dyn Service>,
+        options: ListenOptions,
+    ) -> io::Result<Self> {
+        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+        let (socket, address) = match address {
+            Address::Inet(inet) => {
+                let socket = Socket::new(
+                    Domain::for_address(*inet),
+                    Type::STREAM.nonblocking().cloexec(),
+                    Some(Protocol::TCP),
+                )?;
+                // Restarting must not wait for old connections to be forgotten.
+                socket.set_reuse_address(true)?;
+                if inet.is_ipv6() {
+                    socket.set_only_v6(!inet.ip().is_unspecified())?;
+                }
+                // Inherited by what is accepted: replies leave whole, and nothing else waits.
+                socket.set_tcp_nodelay(true)?;
+                socket.bind(&(*inet).into())?;
+                socket.listen(backlog)?;
+                let listener = mio::net::TcpListener::from_std(socket.into());
+                let address = Address::Inet(listener.local_addr()?);
+                (Socketed::Tcp(listener), address)
+            }
+            Address::Unix(path) => {
+                if is_stale_socket(path) {
+                    std::fs::remove_file(path)?;
+                }
+                let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+                socket.bind(&socket2::SockAddr::unix(path)?)?;
+                let file = SocketFile(path.clone());
+                if let Some(mode) = options.mode {
+                    std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
+                }
+                socket.listen(backlog)?;
+                let listener = mio::net::UnixListener::from_std(socket.into());
+                (Socketed::Unix(listener, file), address.clone())
+            }
+        };
+        Ok(Self { socket, service, address, accepted: 0, open: 0, ready: true, rests_until: None })
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.socket {
+            Socketed::Tcp(s) => s.register(registry, token, Interest::READABLE),
+            Socketed::Unix(s, _) => s.register(registry, token, Interest::READABLE),
+        }
+    }
+
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
+        // Closing takes it out of the poll where this fails.
+        let _ = match &mut self.socket {
+            Socketed::Tcp(s) => s.deregister(registry),
+            Socketed::Unix(s, _) => s.deregister(registry),
+        };
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Transport, Peer)> {
+        match &self.socket {
+            Socketed::Tcp(s) => s.accept().map(|(s, a)| (Transport::Tcp(s), a.into())),
+            Socketed::Unix(s, _) => s.accept().map(|(s, _)| (Transport::Unix(s), Peer::Unix)),
+        }
+    }
+
+    /// The raw descriptor, for handing the socket over.
+    pub(crate) fn descriptor(&self) -> i32 {
+        match &self.socket {
+            Socketed::Tcp(s) => s.as_raw_fd(),
+            Socketed::Unix(s, _) => s.as_raw_fd(),
+        }
+    }
+}
+
+/// A descriptor held back, so that one connection can be accepted and closed when the process
+/// has no other left: a client then sees an end instead of hanging in the backlog.
+pub(crate) struct Reserve(Option<File>);
+
+impl Reserve {
+    pub(crate) fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Gives the descriptor up for as long as `refuse` runs.
+    pub(crate) fn lend(&mut self, refuse: impl FnOnce()) {
+        if self.0.take().is_some() {
+            refuse();
+        }
+        *self = Self::new();
+    }
+}
+
+/// Whether accepting failed because there is no descriptor or memory for another connection.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}

@@ -1,0 +1,297 @@
+//! What an author writes: the state machine of one connection, and the service that makes it.
+//!
+//! A protocol gets frames and gives output through its [`Context`]; it holds no socket and reads
+//! no clock. What it asks for is queued and carried out by the loop after the method returns, so
+//! a protocol is tested without sockets, byte by byte, under a fake clock (see `testing`).
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::address::Peer;
+use crate::channel::Io;
+use crate::engine::ChannelId;
+use crate::handle::{Handle, Waker};
+use crate::limits::ChannelSettings;
+use crate::output::OutputQueue;
+use crate::producer::Producer;
+use crate::terminator::Terminator;
+
+/// The state machine of one connection.
+///
+/// Any method may end the connection by returning a [`Close`].
+pub trait Protocol {
+    /// Called once, when the connection stands.
+    fn opened(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Takes the next frame, cut by the terminator that was set last.
+    fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Close>;
+
+    /// Called after a [`Waker`] of this connection was used: a job, a promise or a feed moved.
+    fn resumed(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Called when the deadline set with [`Context::set_timeout`] has passed.
+    fn timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let _ = cx;
+        Err(Close::Flush)
+    }
+
+    /// Called when everything queued before [`Context::mark`] has left for the peer.
+    ///
+    /// `sent` is the number of bytes given to the socket since the connection began.
+    fn passed(&mut self, token: u64, sent: u64, cx: &mut Context<'_>) -> Result<(), Close> {
+        let _ = (token, sent, cx);
+        Ok(())
+    }
+
+    /// Called when the server wants to stop: finish what is in flight, then close.
+    fn shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let _ = cx;
+        Err(Close::Flush)
+    }
+
+    /// Called once, after the connection is gone; also when connecting failed.
+    fn closed(&mut self, ending: &Ending) {
+        let _ = ending;
+    }
+
+    /// Says in a few words what the connection is doing, for people who look into the server.
+    fn doing(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let _ = out;
+        Ok(())
+    }
+}
+
+/// Makes a protocol for each connection that a listener accepts.
+pub trait Service {
+    /// The protocol's name as the operator knows it: `http`, `ftp`.
+    fn name(&self) -> &str;
+
+    /// Makes the protocol of a new connection; `None` refuses it.
+    fn accept(&self, peer: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>>;
+
+    /// The settings that new connections start with.
+    fn settings(&self) -> Rc<ChannelSettings>;
+}
+
+/// A piece of input, as the terminator cut it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Some of a frame that is streamed; more follows.
+    Part(&'a [u8]),
+    /// A whole frame, or the last part of a streamed one; the delimiter is not part of it.
+    End(&'a [u8]),
+    /// The frame passed its limit. What was buffered is shown; the rest of the frame is thrown
+    /// away up to its end, unless another terminator is set now.
+    Overlong(&'a [u8]),
+    /// A framer found that the input can never become a frame. Nothing further is cut until
+    /// another terminator is set.
+    Malformed(&'a [u8]),
+    /// The peer will send nothing more; the bytes of an unfinished frame are shown.
+    Eof(&'a [u8]),
+}
+
+/// How a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Send what is queued, then close.
+    Flush,
+    /// Send what is queued, end our side, and read on for a while, so that a peer that is still
+    /// sending sees the last answer instead of a reset (RFC 9112, section 9.6).
+    Linger,
+    /// Throw away what is queued and reset the connection.
+    Abort,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum Closed {
+    /// We closed it, and everything queued had been sent.
+    Done,
+    /// The peer closed or reset it while something was still to be sent or received.
+    Peer(io::Error),
+    /// Output stood still longer than [`ChannelSettings::stall`].
+    Stalled,
+    /// A producer failed after part of its output had left.
+    Aborted(crate::producer::Aborted),
+    /// We threw it away: a protocol asked to, the operator did, or the server stopped.
+    Dropped,
+    /// The connection that was asked for could not be made.
+    ConnectFailed(io::Error),
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Peer(e) => write!(f, "peer: {e}"),
+            Self::Stalled => f.write_str("peer stopped reading"),
+            Self::Aborted(why) => write!(f, "output failed: {why}"),
+            Self::Dropped => f.write_str("dropped"),
+            Self::ConnectFailed(e) => write!(f, "cannot connect: {e}"),
+        }
+    }
+}
+
+/// What is known of a connection when it has ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Why it ended.
+    pub why: Closed,
+    /// Bytes given to the socket in all.
+    pub sent: u64,
+    /// Bytes taken from the socket in all.
+    pub received: u64,
+    /// When it ended, by the loop's clock.
+    pub now: Instant,
+}
+
+/// What a protocol may ask of the loop while one of its methods runs.
+pub struct Context<'a> {
+    pub(crate) id: ChannelId,
+    pub(crate) io: &'a mut Io,
+    pub(crate) handle: &'a Handle,
+}
+
+impl Context<'_> {
+    fn out(&mut self) -> &mut OutputQueue {
+        self.io.out.get_or_insert_default()
+    }
+
+    /// Queues bytes, copied beside their neighbours.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.out().push_copy(bytes);
+    }
+
+    /// Queues bytes by reference when they are many, by copy when they are few.
+    pub fn send_bytes(&mut self, bytes: Bytes) {
+        self.out().push_bytes(bytes);
+    }
+
+    /// Lets `write` append to the end of the output queue in place; what it appends is queued.
+    pub fn send_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        self.out().push_with(write)
+    }
+
+    /// Queues a producer; it is asked for output when all before it has left.
+    pub fn produce(&mut self, producer: Box<dyn Producer>) {
+        self.out().push_producer(producer);
+    }
+
+    /// Queues a range of an open file.
+    pub fn send_file(&mut self, range: crate::producer::FileRange) {
+        self.out().push_file(range);
+    }
+
+    /// Queues a mark: [`Protocol::passed`] is called with `token` when all before it has left.
+    pub fn mark(&mut self, token: u64) {
+        self.out().push_mark(token);
+    }
+
+    /// Bytes in the output queue that are already made; producers count as nothing.
+    pub fn queued(&self) -> usize {
+        self.io.out.as_ref().map_or(0, |o| o.queued_bytes())
+    }
+
+    /// Whether anything at all is in the output queue.
+    pub fn has_output(&self) -> bool {
+        self.io.out.as_ref().is_some_and(|o| !o.is_empty())
+    }
+
+    /// Bytes given to the socket so far.
+    pub fn sent(&self) -> u64 {
+        self.io.sent
+    }
+
+    /// Sets what ends the next frame, also in the middle of what has been read already.
+    ///
+    /// # Panics
+    /// When a limit is above [`crate::limits::MAX_FRAME_BYTES`]: a mistake of the protocol.
+    pub fn set_terminator(&mut self, terminator: Terminator) {
+        terminator.check();
+        self.io.terminator = terminator;
+        self.io.scanned = 0;
+        self.io.discarding = false;
+        self.io.malformed = false;
+        self.io.stash_fresh = true;
+    }
+
+    /// Gives the last `n` bytes of the frame in hand back, to be cut again by what is set now.
+    ///
+    /// To be used while a `Part` is handled; `n` is at most its length.
+    pub fn put_back(&mut self, n: usize) {
+        self.io.put_back = n;
+    }
+
+    /// Stops taking input until [`Context::resume_input`]; what was read is kept.
+    pub fn pause_input(&mut self) {
+        self.io.paused = true;
+    }
+
+    /// Takes input again.
+    pub fn resume_input(&mut self) {
+        if self.io.paused {
+            self.io.paused = false;
+            self.io.stash_fresh = true;
+        }
+    }
+
+    /// Sets the deadline: [`Protocol::timeout`] is called once after this time, unless set anew.
+    pub fn set_timeout(&mut self, after: Duration) {
+        self.io.deadline = self.handle.after(after);
+    }
+
+    /// Takes the deadline away.
+    pub fn clear_timeout(&mut self) {
+        self.io.deadline = 0;
+    }
+
+    /// The loop's time, read once a turn.
+    pub fn now(&self) -> Instant {
+        self.handle.now()
+    }
+
+    /// The services of the loop: time, jobs, timers, connections.
+    pub fn handle(&self) -> &Handle {
+        self.handle
+    }
+
+    /// The name of this connection, never used again for another.
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// Makes a waker for this connection.
+    pub fn waker(&self) -> Waker {
+        Waker::new(self.id, self.handle)
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.io.peer
+    }
+
+    /// Our own address on this connection, where the transport knows it.
+    pub fn local(&self) -> Option<Peer> {
+        self.io.transport.local()
+    }
+
+    /// Gives this connection settings of its own.
+    pub fn set_settings(&mut self, settings: Rc<ChannelSettings>) {
+        self.io.set_settings(settings);
+    }
+
+    /// The settings of this connection.
+    pub fn settings(&self) -> &ChannelSettings {
+        &self.io.settings
+    }
+}

@@ -1,0 +1,461 @@
+//! The loop on real sockets: waits for readiness, accepts, and drives the engine.
+//!
+//! What one turn does, in order: wait for events; read the clock, once; drive the channels that
+//! are ready; accept; take in what other threads sent; settle timers, wake-ups and commands;
+//! carry out what needs a socket or a thread. The first thing that stands behind it is mio,
+//! edge-triggered: each socket is registered once, for both directions, and never again.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::{Events, Interest, Poll, Token};
+
+use crate::address::{Address, Peer};
+use crate::datagram::{DatagramProtocol, DatagramSender, Datagrams};
+use crate::engine::{ChannelId, Engine};
+use crate::handle::{Command, Connect, Handle, ListenerId};
+use crate::inspect::{Inspect, Node, Value};
+use crate::limits::{
+    ACCEPT_PAUSE, ACCEPTS_A_TURN, ChannelSettings, EVENTS_A_TURN, MAX_DATAGRAM_BYTES,
+};
+pub use crate::listener::ListenOptions;
+use crate::listener::{Listener, Reserve, is_exhausted};
+use crate::pool::Pool;
+use crate::protocol::Service;
+use crate::remote::{Message, Remote};
+use crate::transport::Transport;
+
+const WAKER: Token = Token(0);
+
+// Tokens below 2^32 are listeners and UDP sockets; from there on they are channels.
+const _: () = assert!(usize::BITS >= 64, "tokens hold a channel's whole name");
+
+/// What the loop as a whole may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections open at once; further ones wait in the backlog until one has ended.
+    pub max_connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_connections: 100_000 }
+    }
+}
+
+/// The loop: one thread, any number of connections.
+pub struct Reactor {
+    poll: Poll,
+    engine: Engine,
+    settings: Settings,
+    listeners: HashMap<u32, Listener>,
+    datagrams: HashMap<u32, Datagrams>,
+    /// Channels and sockets with work left over, besides those of the engine.
+    last_number: u32,
+    pool: Pool,
+    remote: Remote,
+    reserve: Reserve,
+    reserve_used: u64,
+    stopping: Option<Instant>,
+    ended: Vec<u32>,
+    shown: Rc<Listeners>,
+}
+
+impl Reactor {
+    /// Makes a loop.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let remote = Remote::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let engine = Engine::new(Instant::now(), unix_now());
+        let shown = Rc::new(Listeners::default());
+        engine.handle().mount("listeners", shown.clone());
+        Ok(Self {
+            poll,
+            engine,
+            settings,
+            listeners: HashMap::new(),
+            datagrams: HashMap::new(),
+            last_number: 0,
+            pool: Pool::new(remote.clone()),
+            remote,
+            reserve: Reserve::new(),
+            reserve_used: 0,
+            stopping: None,
+            ended: Vec::new(),
+            shown,
+        })
+    }
+
+    /// The services of this loop, for whatever runs on its thread.
+    pub fn handle(&self) -> &Handle {
+        self.engine.handle()
+    }
+
+    /// Reaches this loop from other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Listens, before or while the loop runs. Gives the address that was really bound.
+    pub fn listen(
+        &mut self,
+        address: &Address,
+        service: Rc<dyn Service>,
+        options: ListenOptions,
+    ) -> io::Result<(ListenerId, Address)> {
+        let mut listener = Listener::bind(address, service, options)?;
+        let number = self.number();
+        listener.register(self.poll.registry(), Token(number as usize))?;
+        let bound = listener.address.clone();
+        self.listeners.insert(number, listener);
+        self.show();
+        Ok((ListenerId(number), bound))
+    }
+
+    /// The descriptor of a listener's socket, for handing it over to another process.
+    pub fn listener_descriptor(&self, id: ListenerId) -> Option<i32> {
+        self.listeners.get(&id.0).map(Listener::descriptor)
+    }
+
+    /// Runs until [`Handle::shutdown`] has been asked and every connection has ended.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        while !self.has_stopped() {
+            self.turn(&mut events, None)?;
+        }
+        self.listeners.clear();
+        self.engine.drop_all();
+        Ok(())
+    }
+
+    /// Does one turn that sleeps for at most `most`; for programs with a loop of their own.
+    pub fn turn(&mut self, events: &mut Events, most: Option<Duration>) -> io::Result<()> {
+        let wait = match (self.next_wait(), most) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        match self.poll.poll(events, wait) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        self.engine.set_time(Instant::now(), unix_now());
+        for event in &*events {
+            let token = event.token();
+            if token == WAKER {
+                continue;
+            }
+            if token.0 > u32::MAX as usize {
+                let id = ChannelId::from_u64(token.0 as u64);
+                if event.is_error() {
+                    self.engine.broken(id);
+                } else {
+                    let closed = event.is_read_closed();
+                    self.engine.ready(id, event.is_readable(), event.is_writable(), closed);
+                }
+            } else if let Some(listener) = self.listeners.get_mut(&(token.0 as u32)) {
+                listener.ready = true;
+            } else if let Some(datagrams) = self.datagrams.get_mut(&(token.0 as u32)) {
+                datagrams.readable |= event.is_readable();
+                datagrams.writable |= event.is_writable();
+            }
+        }
+        self.accept_all();
+        self.drive_datagrams();
+        for message in self.remote.take() {
+            match message {
+                Message::Done(id, result) => self.pool.done(id, result),
+                Message::Call(call) => call(self.engine.handle()),
+            }
+        }
+        self.engine.settle();
+        for request in self.engine.take_requests() {
+            self.carry_out(request);
+        }
+        for datagrams in self.datagrams.values_mut() {
+            datagrams.flush();
+        }
+        Ok(())
+    }
+
+    fn next_wait(&self) -> Option<Duration> {
+        let mut wait = self.engine.next_wait();
+        let now = Instant::now();
+        let mut sooner = |by: Duration| wait = Some(wait.map_or(by, |w| w.min(by)));
+        for listener in self.listeners.values() {
+            match listener.rests_until {
+                Some(until) => sooner(until.saturating_duration_since(now)),
+                None if listener.ready && !self.is_full() => sooner(Duration::ZERO),
+                None => {}
+            }
+        }
+        if self.datagrams.values().any(|d| d.readable || d.is_closed()) {
+            sooner(Duration::ZERO);
+        }
+        if let Some(by) = self.stopping {
+            sooner(by.saturating_duration_since(now));
+        }
+        wait
+    }
+
+    fn is_full(&self) -> bool {
+        self.engine.busy() >= self.settings.max_connections
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopping.is_some_and(|by| {
+            let now = self.engine.handle().now();
+            (self.engine.busy() == 0 && self.pool.busy() == 0) || now >= by
+        })
+    }
+
+    fn number(&mut self) -> u32 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn accept_all(&mut self) {
+        self.engine.take_ended(&mut self.ended);
+        for number in self.ended.drain(..) {
+            if let Some(listener) = self.listeners.get_mut(&number) {
+                listener.open -= 1;
+            }
+        }
+        let now = self.engine.handle().now();
+        let numbers: Vec<u32> = self
+            .listeners
+            .iter_mut()
+            .filter_map(|(number, listener)| {
+                if listener.rests_until.is_some_and(|until| until <= now) {
+                    listener.rests_until = None;
+                    listener.ready = true;
+                }
+                (listener.ready && listener.rests_until.is_none()).then_some(*number)
+            })
+            .collect();
+        for number in numbers {
+            self.accept(number);
+        }
+    }
+
+    /// Accepts what waits at one listener, within the budget.
+    fn accept(&mut self, number: u32) {
+        for _ in 0..ACCEPTS_A_TURN {
+            if self.is_full() {
+                return;
+            }
+            let Some(listener) = self.listeners.get_mut(&number) else { return };
+            match listener.accept() {
+                Ok((transport, peer)) => {
+                    listener.accepted += 1;
+                    let handle = self.engine.handle();
+                    let Some(protocol) = listener.service.accept(&peer, handle) else { continue };
+                    let settings = listener.service.settings();
+                    listener.open += 1;
+                    let id = self.engine.insert(transport, protocol, peer, settings, None, number);
+                    self.register(id);
+                    self.engine.start(id);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    listener.ready = false;
+                    return;
+                }
+                Err(e) if is_exhausted(&e) => {
+                    // Whoever has waited longest is told by an end; the rest wait.
+                    self.reserve.lend(|| drop(listener.accept()));
+                    self.reserve_used += 1;
+                    if self.reserve_used.is_power_of_two() {
+                        tracing::warn!(
+                            "out of descriptors ({e}): a connection was refused, {} so far; \
+                             raise `ulimit -n` or lower --max-connections",
+                            self.reserve_used
+                        );
+                    }
+                    listener.rests_until = Some(self.engine.handle().now() + ACCEPT_PAUSE);
+                    return;
+                }
+                // The client went away before it was accepted.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn register(&mut self, id: ChannelId) {
+        let token = Token(id.as_u64() as usize);
+        let Some(transport) = self.engine.transport_mut(id) else { return };
+        if let Err(e) = transport.register(self.poll.registry(), token) {
+            self.engine.connect_failed(id, e);
+        }
+    }
+
+    fn drive_datagrams(&mut self) {
+        if self.datagrams.is_empty() {
+            return;
+        }
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        let registry = self.poll.registry();
+        self.datagrams.retain(|_, datagrams| {
+            if datagrams.readable {
+                datagrams.drive(&mut buffer);
+            }
+            datagrams.flush();
+            if datagrams.is_closed() {
+                // Closing takes it out of the poll where this fails.
+                let _ = registry.deregister(&mut datagrams.socket);
+            }
+            !datagrams.is_closed()
+        });
+    }
+
+    fn carry_out(&mut self, request: Command) {
+        match request {
+            Command::Job { work, then } => self.pool.submit(work, then),
+            Command::Connect(connect) => self.connect(connect),
+            Command::Adopt { transport, protocol, background } => {
+                let settings = Rc::new(ChannelSettings::default());
+                let id = self.engine.insert(transport, protocol, Peer::Unknown, settings, None, 0);
+                if background {
+                    self.engine.set_background(id);
+                }
+                self.register(id);
+                self.engine.start(id);
+            }
+            Command::Listen { address, service, options, then } => {
+                then(self.listen(&address, service, options));
+            }
+            Command::Unlisten(id) => {
+                if let Some(mut listener) = self.listeners.remove(&id.0) {
+                    listener.deregister(self.poll.registry());
+                }
+                self.show();
+            }
+            Command::Bind { address, protocol, then } => then(self.bind(&address, protocol)),
+            Command::Shutdown { grace } => {
+                let now = self.engine.handle().now();
+                if self.stopping.is_some() {
+                    self.stopping = Some(now);
+                    return;
+                }
+                self.stopping = Some(now + grace);
+                for mut listener in std::mem::take(&mut self.listeners).into_values() {
+                    listener.deregister(self.poll.registry());
+                }
+                self.show();
+                self.engine.shut_down();
+            }
+            Command::Timer { .. }
+            | Command::CancelTimer(_)
+            | Command::Close(_)
+            | Command::Pause(..)
+            | Command::Query { .. } => unreachable!("the engine carries these out itself"),
+        }
+    }
+
+    fn connect(&mut self, connect: Connect) {
+        let Connect { address, protocol, within, settings } = connect;
+        let (transport, peer) = match &address {
+            Address::Inet(inet) => (
+                mio::net::TcpStream::connect(*inet).map(|s| {
+                    // Only a matter of speed: an old system may refuse.
+                    let _ = s.set_nodelay(true);
+                    Transport::Tcp(s)
+                }),
+                Peer::from(*inet),
+            ),
+            Address::Unix(path) => {
+                (mio::net::UnixStream::connect(path).map(Transport::Unix), Peer::Unix)
+            }
+        };
+        match transport {
+            Ok(transport) => {
+                let id = self.engine.insert(transport, protocol, peer, settings, Some(within), 0);
+                self.register(id);
+            }
+            Err(error) => {
+                let mut protocol = protocol;
+                let now = self.engine.handle().now();
+                protocol.closed(&crate::protocol::Ending {
+                    why: crate::protocol::Closed::ConnectFailed(error),
+                    sent: 0,
+                    received: 0,
+                    now,
+                });
+            }
+        }
+    }
+
+    fn bind(
+        &mut self,
+        address: &Address,
+        mut protocol: Box<dyn DatagramProtocol>,
+    ) -> io::Result<Address> {
+        let Address::Inet(inet) = address else {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "datagrams need IP:PORT, not a unix: path",
+            ));
+        };
+        let mut socket = mio::net::UdpSocket::bind(*inet)?;
+        let number = self.number();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut socket, Token(number as usize), both)?;
+        let bound: SocketAddr = socket.local_addr()?;
+        let sender = DatagramSender::default();
+        protocol.opened(sender.clone(), self.engine.handle());
+        let datagrams = Datagrams { socket, protocol, sender, readable: true, writable: true };
+        self.datagrams.insert(number, datagrams);
+        Ok(Address::Inet(bound))
+    }
+
+    /// Makes the inspection tree show the listeners as they are now.
+    fn show(&self) {
+        *self.shown.0.borrow_mut() = self
+            .listeners
+            .iter()
+            .map(|(number, l)| {
+                let name = l.service.name().to_owned();
+                (number.to_string(), name, l.address.to_string())
+            })
+            .collect();
+    }
+}
+
+/// The time since 1970; a clock set before that reads as 1970.
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The listeners in the inspection tree.
+#[derive(Default)]
+struct Listeners(std::cell::RefCell<Vec<(String, String, String)>>);
+
+impl Inspect for Listeners {
+    fn node(&self) -> Node {
+        let listeners = self.0.borrow();
+        Node {
+            children: listeners.iter().map(|(number, ..)| number.clone()).collect(),
+            ..Node::new("listeners").field("open", Value::Count(listeners.len() as u64))
+        }
+    }
+
+    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        let listeners = self.0.borrow();
+        let (_, protocol, address) = listeners.iter().find(|(number, ..)| number == name)?;
+        Some(Rc::new(Fixed(
+            Node::new("listener")
+                .field("protocol", Value::Text(protocol.clone()))
+                .field("address", Value::Text(address.clone())),
+        )))
+    }
+}
+
+/// A node that was made beforehand.
+struct Fixed(Node);
+
+impl Inspect for Fixed {
+    fn node(&self) -> Node {
+        self.0.clone()
+    }
+}

@@ -1,0 +1,64 @@
+//! System specifics: the only place in the core with `unsafe`, each with a portable fallback.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
+
+/// Whether a short read says that the socket is empty. So it is with epoll (see epoll(7)); on
+/// other systems the loop reads until the socket says that it would block.
+pub const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Bytes that the fallback of [`send_file`] copies at once.
+pub const COPY_BYTES: usize = 64 * 1024;
+
+/// Writes slices to a socket; `more` asks the system to wait for what follows before it sends a
+/// packet that is not full.
+pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    use rustix::net::SendFlags;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let flags = {
+        // The standard library ignores SIGPIPE, so that a closed peer is an error everywhere.
+        let _ = more;
+        SendFlags::empty()
+    };
+    if let [one] = slices {
+        return Ok(rustix::net::send(fd, one, flags)?);
+    }
+    let mut none = rustix::net::SendAncillaryBuffer::default();
+    Ok(rustix::net::sendmsg(fd, slices, &mut none, flags)?)
+}
+
+/// Sends up to `count` bytes of `file` from `offset` to a socket; 0 means the file ends there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn send_file(fd: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+    let mut at = offset;
+    match rustix::fs::sendfile(fd, file, Some(&mut at), count) {
+        Ok(n) => Ok(n),
+        // Some file systems cannot: fall back to copying.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            copy_file(file, offset, count, |bytes| send(fd, &[IoSlice::new(bytes)], false))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Sends up to `count` bytes of `file` from `offset` to a socket; 0 means the file ends there.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn send_file(fd: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+    copy_file(file, offset, count, |bytes| send(fd, &[IoSlice::new(bytes)], false))
+}
+
+/// The portable way of [`send_file`]: reads at most [`COPY_BYTES`] and hands them to `write`.
+pub fn copy_file(
+    file: &File,
+    offset: u64,
+    count: usize,
+    write: impl FnOnce(&[u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut buffer = vec![0; count.min(COPY_BYTES)];
+    let n = file.read_at(&mut buffer, offset)?;
+    if n == 0 { Ok(0) } else { write(&buffer[..n]) }
+}

@@ -1,0 +1,1 @@
+//! The harness: protocols joined to scripted peers in memory, under virtual time.
