@@ -1,1 +1,32 @@
-//! TODO
+//! HTTP/1.0 and 1.1 on the event loop of Medusa.
+//!
+//! Read the modules in the order in which one request flows: [`wire`] (bytes in and out, pure),
+//! `session` (the state machine of one connection), `body` (a request's body on its way),
+//! [`extension`] (who answers), [`reply`] (what is answered), `write` and `late` (how it is
+//! written, now or later), `chunked` and `exact` (how its body is framed), [`files`] (the
+//! default extension), [`access_log`].
+//!
+//! RFC 9110 and RFC 9112; where they leave a choice, the strict one is taken.
+
+#![forbid(unsafe_code)]
+
+pub mod access_log;
+mod body;
+pub mod chunked;
+mod exact;
+pub mod extension;
+pub mod files;
+mod late;
+pub mod limits;
+pub mod reply;
+mod service;
+mod session;
+pub mod wire;
+mod write;
+
+pub use extension::{Exchange, Extension, Extensions, Handled, Request};
+pub use files::{Files, FilesOptions};
+pub use late::Responder;
+pub use limits::HttpSettings;
+pub use reply::{Body, Reply};
+pub use service::HttpService;

@@ -1,0 +1,144 @@
+//! A request's body on its way to whoever collects it.
+//!
+//! The one design choice: a body without a collector is read into nothing within a small limit,
+//! by the same code, so that there is one way for a body to end.
+
+use std::rc::Rc;
+
+use medusa_core::collector::{Collector, Discarded, Flow, Refused};
+
+use crate::extension::Trailers;
+use crate::late::Late;
+use crate::wire::Reject;
+use crate::wire::chunked::{Decoder, Step};
+use crate::wire::fields::FieldTable;
+use crate::wire::framing::BodyFraming;
+
+/// A body that is being received.
+pub(crate) struct BodyInput {
+    decoder: Option<Decoder>,
+    collector: Option<Box<dyn Collector>>,
+    received: u64,
+    limit: u64,
+    /// The reply of this request, where it comes later.
+    late: Option<Rc<Late>>,
+    waiting: bool,
+    trailers: Option<Trailers>,
+}
+
+/// How far the body has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    More,
+    /// The collector takes nothing for now.
+    Wait,
+    /// It is complete; so many bytes of the part belong to what follows.
+    All { left: usize },
+}
+
+impl BodyInput {
+    pub(crate) fn new(
+        framing: BodyFraming,
+        collector: Option<Box<dyn Collector>>,
+        trailers: Option<Trailers>,
+        limit: u64,
+        late: Option<Rc<Late>>,
+    ) -> Self {
+        Self {
+            decoder: (framing == BodyFraming::Chunked).then(Decoder::new),
+            collector: Some(collector.unwrap_or_else(|| Box::new(Discarded))),
+            received: 0,
+            limit,
+            late,
+            waiting: false,
+            trailers,
+        }
+    }
+
+    /// Takes the next part of the input; `last` says that a body of known length ends with it.
+    pub(crate) fn take(&mut self, part: &[u8], last: bool) -> Result<Taken, Reject> {
+        let Some(mut decoder) = self.decoder.take() else {
+            let flow = self.collect(part)?;
+            return Ok(match (last, flow) {
+                (true, _) => Taken::All { left: 0 },
+                (false, Flow::Go) => Taken::More,
+                (false, Flow::Stop) => self.wait(),
+            });
+        };
+        let mut at = 0;
+        let mut stop = false;
+        let taken = loop {
+            match decoder.decode(&part[at..])? {
+                Step::Data(range) => {
+                    stop |= self.collect(&part[at + range.start..at + range.end])? == Flow::Stop;
+                    at += range.end;
+                }
+                Step::Done(n) => break Taken::All { left: part.len() - at - n },
+                Step::Need if stop => break self.wait(),
+                Step::Need => break Taken::More,
+            }
+        };
+        self.decoder = Some(decoder);
+        Ok(taken)
+    }
+
+    fn wait(&mut self) -> Taken {
+        self.waiting = true;
+        Taken::Wait
+    }
+
+    fn collect(&mut self, part: &[u8]) -> Result<Flow, Reject> {
+        self.received += part.len() as u64;
+        if self.received > self.limit {
+            return Err(refusal(&Refused::TooLarge));
+        }
+        match &mut self.collector {
+            Some(collector) if !part.is_empty() => {
+                collector.collect(part).map_err(|e| refusal(&e))
+            }
+            _ => Ok(Flow::Go),
+        }
+    }
+
+    /// Asks a collector that stopped whether it goes on.
+    pub(crate) fn resume(&mut self) -> Result<bool, Reject> {
+        let Some(collector) = &self.collector else { return Ok(false) };
+        let flow = collector.flow().map_err(|e| refusal(&e))?;
+        if !self.waiting || flow == Flow::Stop {
+            return Ok(false);
+        }
+        self.waiting = false;
+        Ok(true)
+    }
+
+    /// Tells the collector that it has everything. `table` is room for parsing the trailers.
+    pub(crate) fn end(mut self, table: &mut FieldTable) {
+        if let (Some(hear), Some(decoder)) = (self.trailers.take(), &self.decoder)
+            && let Some(fields) = decoder.trailers(table)
+        {
+            hear(&fields);
+        }
+        if let Some(collector) = self.collector.take() {
+            collector.end();
+        }
+    }
+
+    pub(crate) fn late(&self) -> Option<&Rc<Late>> {
+        self.late.as_ref()
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+}
+
+fn refusal(refused: &Refused) -> Reject {
+    match refused {
+        Refused::TooLarge => Reject::with(413, "the body is larger than is allowed"),
+        Refused::NoSpace => Reject::with(507, "there is no room for the body"),
+        Refused::Failed(why) => {
+            tracing::error!("a request body could not be taken: {why}");
+            Reject::with(500, "the body could not be stored")
+        }
+    }
+}

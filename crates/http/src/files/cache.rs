@@ -1,0 +1,82 @@
+//! Small files in memory, by the path as clients write it.
+//!
+//! The one design choice: two generations. What is used moves to the young one; when that has
+//! half of the room, it becomes the old one and what was old is forgotten. So what is asked for
+//! stays, what is not goes, and no list is kept in order.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::files::stored::Stored;
+
+pub(crate) struct Cache {
+    young: HashMap<Box<[u8]>, Kept>,
+    old: HashMap<Box<[u8]>, Kept>,
+    /// Bytes in the young generation.
+    weight: usize,
+    /// Bytes that one generation may have.
+    room: usize,
+}
+
+struct Kept {
+    stored: Rc<Stored>,
+    /// The turn in which it was last compared with the file.
+    checked: Instant,
+}
+
+impl Cache {
+    /// Makes a cache of at most `bytes`; 0 keeps nothing.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), weight: 0, room: bytes / 2 }
+    }
+
+    /// Finds what is kept for a path, if `is_same` says that the file has not changed.
+    pub(crate) fn look_up(
+        &mut self,
+        path: &[u8],
+        is_same: impl FnOnce(&Stored, &mut Instant) -> bool,
+    ) -> Option<Rc<Stored>> {
+        if let Some(kept) = self.young.get_mut(path) {
+            if is_same(&kept.stored, &mut kept.checked) {
+                return Some(kept.stored.clone());
+            }
+            if let Some(kept) = self.young.remove(path) {
+                self.weight -= weight(path, &kept.stored);
+            }
+            return None;
+        }
+        let (path, mut kept) = self.old.remove_entry(path)?;
+        if !is_same(&kept.stored, &mut kept.checked) {
+            return None;
+        }
+        let stored = kept.stored.clone();
+        self.insert(path, kept);
+        Some(stored)
+    }
+
+    /// Keeps a file that was compared in the turn `checked`.
+    pub(crate) fn keep(&mut self, path: &[u8], stored: Rc<Stored>, checked: Instant) {
+        if weight(path, &stored) <= self.room {
+            self.old.remove(path);
+            self.insert(path.into(), Kept { stored, checked });
+        }
+    }
+
+    fn insert(&mut self, path: Box<[u8]>, kept: Kept) {
+        let weight = weight(&path, &kept.stored);
+        if self.weight + weight > self.room {
+            self.old = std::mem::take(&mut self.young);
+            self.weight = 0;
+        }
+        self.weight += weight;
+        if let Some(before) = self.young.insert(path.clone(), kept) {
+            self.weight -= self::weight(&path, &before.stored);
+        }
+    }
+}
+
+/// Bytes that an entry takes, its key and its place in the table included.
+fn weight(path: &[u8], stored: &Stored) -> usize {
+    path.len() + stored.weight() + 64
+}

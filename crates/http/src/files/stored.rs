@@ -1,0 +1,208 @@
+//! A file ready to be served: its content or its handle, its validators, and the head lines that
+//! go with it, made once.
+
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use medusa_core::FileRange;
+use medusa_fs::{Content, ErrorKind, OpenFile, Stamp, VirtualPath};
+
+use crate::files::parts;
+use crate::limits::CACHED_FILE_BYTES;
+use crate::reply::{Body, Reply};
+use crate::wire::conditional::{ETag, Outcome, Validators, evaluate};
+use crate::wire::fields::Known;
+use crate::wire::head::Head;
+use crate::wire::range::{ByteRange, Resolved, resolve};
+use crate::wire::reply::imf_date;
+
+/// A file whose state changed this recently is not kept: a second change within one tick of the
+/// file system's clock could not be told from the first. FAT counts in two seconds.
+const RACY: Duration = Duration::from_secs(2);
+
+/// A file ready to be served.
+pub(crate) struct Stored {
+    pub(crate) path: VirtualPath,
+    pub(crate) stamp: Stamp,
+    content: Stuff,
+    size: u64,
+    modified: u64,
+    etag: Box<str>,
+    content_type: Box<str>,
+    /// Content-Type, Accept-Ranges, ETag and Last-Modified.
+    block: Bytes,
+}
+
+enum Stuff {
+    Bytes(Bytes),
+    File(FileRange),
+}
+
+impl Stored {
+    /// Reads a small file, keeps a large one open. Unless it `may_block`, the answer is
+    /// `WouldBlock` when the content must come from the disk.
+    pub(crate) fn new(
+        path: VirtualPath,
+        file: OpenFile,
+        may_block: bool,
+    ) -> medusa_fs::Result<Self> {
+        let stamp = file.metadata.stamp;
+        let content = match file.content {
+            Content::Memory(bytes) => Stuff::Bytes(bytes),
+            Content::Disk(file) if stamp.size <= CACHED_FILE_BYTES => {
+                let mut bytes = vec![0; stamp.size as usize];
+                let mut filled = 0;
+                while filled < bytes.len() {
+                    let n = if may_block {
+                        file.read_at(&mut bytes[filled..], filled as u64)
+                    } else {
+                        medusa_core::sys::read_at_now(&file, &mut bytes[filled..], filled as u64)
+                    };
+                    match n {
+                        Ok(0) => break,
+                        Ok(n) => filled += n,
+                        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                            return Err(medusa_fs::Error::new(
+                                ErrorKind::WouldBlock,
+                                "read",
+                                &path,
+                            ));
+                        }
+                        Err(e) => return Err(medusa_fs::Error::from_io(e, "read", &path)),
+                    }
+                }
+                bytes.truncate(filled);
+                Stuff::Bytes(bytes.into())
+            }
+            Content::Disk(file) => Stuff::File(FileRange { file, offset: 0, len: stamp.size }),
+        };
+        let size = match &content {
+            Stuff::Bytes(bytes) => bytes.len() as u64,
+            Stuff::File(range) => range.len,
+        };
+        let modified = file
+            .metadata
+            .modified
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let etag =
+            format!("\"{:x}-{:x}-{:x}\"", stamp.ino, stamp.modified_ns, stamp.size).into_boxed_str();
+        let content_type = content_type(path.name().unwrap_or_default());
+        let date = imf_date(modified);
+        let date = String::from_utf8_lossy(&date);
+        let block = format!(
+            "Content-Type: {content_type}\r\nAccept-Ranges: bytes\r\nETag: {etag}\r\n\
+             Last-Modified: {date}\r\n"
+        );
+        Ok(Self { path, stamp, content, size, modified, etag, content_type, block: block.into() })
+    }
+
+    /// Bytes that it takes in memory, or 0 if it is not to be kept.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.content {
+            Stuff::Bytes(bytes) => bytes.len() + self.block.len() + self.etag.len() + 256,
+            Stuff::File(_) => 0,
+        }
+    }
+
+    /// Whether it may be kept for later requests.
+    pub(crate) fn is_cacheable(&self, now: Duration) -> bool {
+        let small = matches!(&self.content, Stuff::Bytes(b) if b.len() as u64 <= CACHED_FILE_BYTES);
+        let newest = self.stamp.modified_ns.max(self.stamp.changed_ns);
+        let age = now.as_nanos() as i128 - i128::from(newest);
+        small && age > RACY.as_nanos() as i128
+    }
+
+    /// Answers a GET or HEAD, with its conditions and ranges.
+    pub(crate) fn reply(&self, head: &Head<'_>, now: Duration) -> Reply {
+        const CONDITIONS: [Known; 6] = [
+            Known::IfNoneMatch,
+            Known::IfModifiedSince,
+            Known::Range,
+            Known::IfMatch,
+            Known::IfUnmodifiedSince,
+            Known::IfRange,
+        ];
+        if CONDITIONS.iter().all(|&known| head.known(known).is_none()) {
+            return self.whole();
+        }
+        let validators = Validators {
+            exists: true,
+            etag: ETag::parse(self.etag.as_bytes()),
+            modified: Some(self.modified),
+        };
+        match evaluate(head, &validators, now.as_secs()) {
+            Outcome::NotModified => Reply::new(304)
+                .field("ETag", self.etag.as_bytes())
+                .field("Last-Modified", imf_date(self.modified)),
+            Outcome::PreconditionFailed => Reply::text(412, "the file is not as you expect it"),
+            Outcome::Proceed { range: false } => self.whole(),
+            Outcome::Proceed { range: true } => {
+                match resolve(head.known(Known::Range).unwrap_or_default(), self.size) {
+                    Resolved::Ignored => self.whole(),
+                    Resolved::Unsatisfiable => Reply::text(416, "the file has no such bytes")
+                        .field("Content-Range", format!("bytes */{}", self.size)),
+                    Resolved::Satisfiable(ranges) => match ranges.as_slice() {
+                        [one] => Reply::new(206)
+                            .block(self.block.clone())
+                            .field("Content-Range", parts::content_range(*one, self.size))
+                            .body(self.slice(*one)),
+                        many => parts::reply(self, many, now),
+                    },
+                }
+            }
+        }
+    }
+
+    fn whole(&self) -> Reply {
+        let body = match &self.content {
+            Stuff::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Stuff::File(range) => Body::File(range.clone()),
+        };
+        Reply::new(200).block(self.block.clone()).body(body)
+    }
+
+    /// Some of the content.
+    pub(crate) fn slice(&self, range: ByteRange) -> Body {
+        match &self.content {
+            Stuff::Bytes(bytes) => {
+                Body::Bytes(bytes.slice(range.start as usize..range.end as usize))
+            }
+            Stuff::File(file) => Body::File(FileRange {
+                file: file.file.clone(),
+                offset: file.offset + range.start,
+                len: range.len(),
+            }),
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    pub(crate) fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    pub(crate) fn modified(&self) -> u64 {
+        self.modified
+    }
+}
+
+/// The media type by the name's ending; text is taken to be UTF-8.
+fn content_type(name: &[u8]) -> Box<str> {
+    let guess = std::str::from_utf8(name)
+        .ok()
+        .and_then(|name| mime_guess::from_path(name).first_raw())
+        .unwrap_or("application/octet-stream");
+    let text = guess.starts_with("text/")
+        || matches!(guess, "application/javascript" | "application/json" | "application/xml");
+    if text { format!("{guess}; charset=utf-8").into() } else { guess.into() }
+}

@@ -1,0 +1,48 @@
+//! What an HTTP server may be told, with defaults, and the limits that are fixed.
+//!
+//! The limits of the wire format itself stand in [`crate::wire`].
+
+use std::time::Duration;
+
+/// Bytes of an unread request body that are read and thrown away, so that the connection can be
+/// kept; past them it is closed.
+pub const DRAIN_BYTES: u64 = 64 * 1024;
+
+/// Records of past requests kept for reuse, so that logging allocates nothing.
+pub const SPARE_RECORDS: usize = 64;
+
+/// Largest file kept in memory, in bytes.
+pub const CACHED_FILE_BYTES: u64 = 64 * 1024;
+
+/// Entries shown in one directory listing; the page says so when there are more.
+pub const LISTING_ENTRIES: usize = 50_000;
+
+/// Settings of one HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Time for a request head to arrive, from its first byte or from the connection's begin.
+    pub head_timeout: Duration,
+    /// Time within which some of a request body must arrive.
+    pub body_timeout: Duration,
+    /// Time that a connection may be idle between requests.
+    pub keep_alive: Duration,
+    /// Requests of one connection whose replies have not left yet.
+    pub pipeline_depth: usize,
+    /// Bytes that a request body may have, unless an extension says less.
+    pub max_body_bytes: u64,
+    /// Bytes of small files that are kept in memory.
+    pub cache_bytes: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            pipeline_depth: 64,
+            max_body_bytes: 1 << 30,
+            cache_bytes: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What an extension answers: a status, fields, and a body that is bytes, a file or a producer.
+//!
+//! The one design choice: a reply says nothing about framing. Content-Length, Transfer-Encoding,
+//! Connection and Date are the session's, so no extension can get them wrong.
+
+use bytes::Bytes;
+use medusa_core::{FileRange, Producer};
+
+use crate::wire::reply::reason;
+
+/// An answer to a request.
+pub struct Reply {
+    pub(crate) status: u16,
+    /// Field lines made beforehand and shared, each ending in CR LF.
+    pub(crate) block: Option<Bytes>,
+    /// Field lines of this reply, each ending in CR LF.
+    pub(crate) fields: Vec<u8>,
+    pub(crate) body: Body,
+}
+
+/// The content of a reply.
+#[derive(Default)]
+pub enum Body {
+    /// None.
+    #[default]
+    Empty,
+    /// Bytes, by reference.
+    Bytes(Bytes),
+    /// A range of a file.
+    File(FileRange),
+    /// Whatever a producer makes; its length where it is known.
+    Producer(Box<dyn Producer>, Option<u64>),
+}
+
+impl Body {
+    /// The length, where it is known.
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(range) => Some(range.len),
+            Self::Producer(_, len) => *len,
+        }
+    }
+
+    /// Whether it is known to have no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+impl Reply {
+    /// Begins a reply without a body.
+    pub fn new(status: u16) -> Self {
+        Self { status, block: None, fields: Vec::new(), body: Body::Empty }
+    }
+
+    /// A short reply for people: the status, its phrase, and a sentence.
+    pub fn text(status: u16, sentence: &str) -> Self {
+        let phrase = reason(status);
+        let text = if sentence.is_empty() {
+            format!("{status} {phrase}\n")
+        } else {
+            format!("{status} {phrase}: {sentence}\n")
+        };
+        Self::new(status)
+            .field("Content-Type", "text/plain; charset=utf-8")
+            .body(Body::Bytes(text.into()))
+    }
+
+    /// Adds a field. One whose name is no token, or whose value has a control byte, is left out
+    /// and logged: it could not be sent without splitting the reply.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.add_field(name, value);
+        self
+    }
+
+    /// Adds a field in place; see [`Reply::field`].
+    pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        if !crate::wire::reply::write_field(&mut self.fields, name, value) {
+            tracing::error!("a reply's field `{}` cannot be sent and was left out", name.escape_debug());
+        }
+    }
+
+    /// Puts field lines in that were made beforehand.
+    #[must_use]
+    pub fn block(mut self, block: Bytes) -> Self {
+        self.block = Some(block);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Sets a body that a producer makes; its length is asked of the producer.
+    #[must_use]
+    pub fn producer(self, producer: impl Producer + 'static) -> Self {
+        let len = producer.remaining();
+        self.body(Body::Producer(Box::new(producer), len))
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+}

@@ -1,0 +1,547 @@
+//! The state machine of one HTTP connection.
+//!
+//! ```text
+//!            ┌───────────── no body, or all of it read ◄──────────────┐
+//!            ▼                                                        │
+//!   Head ── a head ──► extension ── replies now or later ──► Body ── parts ──► collector
+//!     │                                                        │
+//!     └── malformed, too slow, Connection: close ──► Closing ◄─┘ refused, too slow, cut short
+//! ```
+//!
+//! The one design choice: replies go to the output queue in the order of their requests, a late
+//! one as a producer that stands in its place, so that pipelined requests are answered in order
+//! without a queue of their own. Behind each reply stands a mark, by which the session knows
+//! that it has left: for the log, for the depth of the pipeline, and for closing.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use medusa_core::terminator::{Cut, Framer};
+use medusa_core::{Close, Closed, Context, Ending, Frame, Protocol, Terminator};
+
+use crate::access_log::Line;
+use crate::body::{BodyInput, Taken};
+use crate::chunked::Chunked;
+use crate::exact::Exactly;
+use crate::extension::{Exchange, Handled, Request};
+use crate::late::{Late, LateReply};
+use crate::limits::DRAIN_BYTES;
+use crate::reply::{Body, Reply};
+use crate::service::{Shared, count};
+use crate::wire::Reject;
+use crate::wire::framing::{BodyFraming, HeadEnd, head_end};
+use crate::wire::head::{Expect, Head, Version};
+use crate::write::{Asked, Framing, write_head};
+
+/// One HTTP connection.
+pub(crate) struct Session {
+    shared: Rc<Shared>,
+    state: State,
+    /// Requests whose replies have not left; lent by the service, `None` when there are none.
+    records: Option<Box<VecDeque<Record>>>,
+    /// Bytes sent when the last reply had left.
+    logged: u64,
+    /// Input is paused because of the pipeline's depth, or a 1.0 client that must wait.
+    held: bool,
+    /// A head has begun to arrive and has a deadline of its own.
+    head_clock: bool,
+    stopping: bool,
+}
+
+enum State {
+    Head,
+    Body(Box<BodyInput>),
+    /// Nothing more is read; the last reply is on its way.
+    Closing,
+}
+
+/// One request whose reply has not left.
+#[derive(Default)]
+pub(crate) struct Record {
+    line: Line,
+    status: u16,
+    head_bytes: usize,
+    late: Option<Rc<Late>>,
+}
+
+impl Record {
+    pub(crate) fn clear(&mut self) {
+        self.line.clear();
+        self.late = None;
+    }
+}
+
+/// Mark behind a reply that others may follow.
+const MORE: u64 = 0;
+/// Mark behind the last reply.
+const LAST: u64 = 1;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Cuts request heads from the input.
+struct HeadFramer;
+
+impl Framer for HeadFramer {
+    fn cut(&mut self, buffer: &[u8], scanned: usize) -> Cut {
+        match head_end(buffer, scanned) {
+            HeadEnd::Partial { scanned } => Cut::Partial { scanned },
+            HeadEnd::Complete { len, .. } => Cut::End { frame: len, consumed: len },
+            HeadEnd::Invalid(_) => Cut::Malformed,
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(shared: Rc<Shared>) -> Self {
+        Self {
+            shared,
+            state: State::Head,
+            records: None,
+            logged: 0,
+            held: false,
+            head_clock: true,
+            stopping: false,
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.records.as_ref().map_or(0, |r| r.len())
+    }
+
+    fn push_record(&mut self, record: Record) {
+        self.records
+            .get_or_insert_with(|| self.shared.spare_queue.take().unwrap_or_default())
+            .push_back(record);
+    }
+
+    /// Handles a complete head.
+    fn head(&mut self, frame: &[u8], cx: &mut Context<'_>) -> Result<(), Close> {
+        let mut head = frame;
+        while let Some(rest) = head.strip_prefix(b"\r\n") {
+            head = rest;
+        }
+        let shared = self.shared.clone();
+        let mut table = shared.table.borrow_mut();
+        match Head::parse(head, &mut table) {
+            Ok(parsed) => self.request(&parsed, head, cx),
+            Err(reject) => {
+                drop(table);
+                self.refuse(reject, cx)
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        head: &Head<'_>,
+        raw: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        let shared = self.shared.clone();
+        count(&shared.figures.requests);
+        self.head_clock = false;
+        let now = cx.handle().unix_time();
+        let mut record = shared.record();
+        if shared.log.is_some() {
+            record.line.begin(*cx.peer(), &shared.log_time, now, Some(head));
+        }
+        let keep_alive = head.connection.keep_alive && !self.stopping;
+        let mut asked = Asked::new(head.method, head.version, keep_alive);
+        if let BodyFraming::Length(length) = head.framing
+            && length > shared.settings.max_body_bytes
+        {
+            asked.keep_alive = false;
+            self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
+            return self.close_behind(cx);
+        }
+
+        let request =
+            Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
+        let mut exchange = Exchange {
+            waker: cx.waker(),
+            shared: &shared,
+            asked,
+            late: None,
+            collector: None,
+            trailers: None,
+            max_body: shared.settings.max_body_bytes,
+        };
+        let handled = dispatch(&shared, &request, &mut exchange);
+        let Exchange { late, collector, trailers, max_body, .. } = exchange;
+
+        // What becomes of the body, before the reply says whether the connection is kept.
+        let collected = collector.is_some();
+        let body = match head.framing {
+            BodyFraming::None => {
+                if let Some(collector) = collector {
+                    collector.end();
+                }
+                None
+            }
+            framing => {
+                let unread = !collected;
+                let waits = head.expect == Expect::Continue;
+                let long = matches!(framing, BodyFraming::Length(n) if n > DRAIN_BYTES);
+                if unread && (waits || long) {
+                    // It would cost more to read on than to connect anew, or it may never come.
+                    asked.keep_alive = false;
+                    if let Some(late) = &late {
+                        late.end_connection();
+                    }
+                    None
+                } else {
+                    let limit = if unread { DRAIN_BYTES } else { max_body };
+                    let input = BodyInput::new(framing, collector, trailers, limit, late.clone());
+                    Some((framing, input))
+                }
+            }
+        };
+        if collected && head.expect == Expect::Continue && matches!(handled, Handled::Later) {
+            cx.send(CONTINUE);
+            record.head_bytes += CONTINUE.len();
+        }
+        match handled {
+            Handled::Now(reply) => self.answer(reply, asked, record, cx),
+            Handled::Later => {
+                let late = late.unwrap_or_else(|| {
+                    tracing::error!("an extension answers later but took no responder");
+                    let late = Late::new(shared.clone(), cx.waker(), asked);
+                    late.answer(Reply::text(500, "the server failed to answer"));
+                    late
+                });
+                self.answer_later(late, asked, record, cx);
+            }
+        }
+        match body {
+            Some((framing, body)) => {
+                cx.set_terminator(match framing {
+                    BodyFraming::Length(length) => Terminator::Exact(length),
+                    _ => Terminator::None,
+                });
+                cx.set_timeout(shared.settings.body_timeout);
+                self.state = State::Body(Box::new(body));
+                Ok(())
+            }
+            None if self.stopping => self.close_behind(cx),
+            None => {
+                cx.clear_timeout();
+                if self.in_flight() >= shared.settings.pipeline_depth
+                    || (asked.version == Version::Http10 && self.last_is_late())
+                {
+                    self.held = true;
+                    cx.pause_input();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn last_is_late(&self) -> bool {
+        self.records.as_ref().and_then(|r| r.back()).is_some_and(|r| r.late.is_some())
+    }
+
+    /// Nothing is read behind this request: its reply, already queued, is the last.
+    fn close_behind(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        self.state = State::Closing;
+        cx.pause_input();
+        cx.clear_timeout();
+        Ok(())
+    }
+
+    /// Answers input that is no request, and closes.
+    fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) -> Result<(), Close> {
+        count(&self.shared.figures.refused);
+        let mut record = self.shared.record();
+        if self.shared.log.is_some() {
+            let now = cx.handle().unix_time();
+            record.line.begin(*cx.peer(), &self.shared.log_time, now, None);
+        }
+        let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
+        self.answer(Reply::text(reject.status, reject.reason), asked, record, cx);
+        self.close_behind(cx)
+    }
+
+    /// Queues a reply that is there.
+    fn answer(&mut self, reply: Reply, asked: Asked, mut record: Record, cx: &mut Context<'_>) {
+        let shared = &self.shared;
+        let now = cx.handle().unix_time();
+        let status = reply.status;
+        let (framing, head_bytes) = cx.send_with(|out| {
+            let before = out.len();
+            let framing = write_head(out, &reply, asked, shared, now);
+            (framing, out.len() - before)
+        });
+        record.status = status;
+        record.head_bytes += head_bytes;
+        if framing != Framing::None {
+            match reply.body {
+                Body::Empty => {}
+                Body::Bytes(bytes) => cx.send_bytes(bytes),
+                Body::File(range) => cx.send_file(range),
+                Body::Producer(inside, Some(len)) => {
+                    cx.produce(Box::new(Exactly::new(inside, len)));
+                }
+                Body::Producer(inside, None) if framing == Framing::Chunked => {
+                    cx.produce(Box::new(Chunked::new(inside)));
+                }
+                Body::Producer(inside, None) => cx.produce(inside),
+            }
+        }
+        let last = !asked.keep_alive || framing == Framing::UntilClose;
+        cx.mark(if last { LAST } else { MORE });
+        self.push_record(record);
+        if last {
+            // Even if a body is still to be read, no request follows.
+            self.stopping = true;
+        }
+    }
+
+    /// Queues the place of a reply that comes later.
+    fn answer_later(
+        &mut self,
+        late: Rc<Late>,
+        asked: Asked,
+        mut record: Record,
+        cx: &mut Context<'_>,
+    ) {
+        cx.produce(Box::new(LateReply::new(late.clone())));
+        cx.mark(if asked.keep_alive { MORE } else { LAST });
+        record.late = Some(late);
+        self.push_record(record);
+        if !asked.keep_alive {
+            self.stopping = true;
+        }
+    }
+
+    /// Takes some of a body; `ended` says that its length is reached.
+    fn body(&mut self, part: &[u8], ended: bool, cx: &mut Context<'_>) -> Result<(), Close> {
+        let State::Body(body) = &mut self.state else { return Ok(()) };
+        match body.take(part, ended) {
+            Ok(Taken::More) => cx.set_timeout(self.shared.settings.body_timeout),
+            Ok(Taken::Wait) => {
+                cx.clear_timeout();
+                cx.pause_input();
+            }
+            Ok(Taken::All { left }) => {
+                cx.put_back(left);
+                return self.body_ended(cx);
+            }
+            Err(reject) => return self.body_refused(reject, cx),
+        }
+        Ok(())
+    }
+
+    fn body_ended(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        if let State::Body(body) = std::mem::replace(&mut self.state, State::Head) {
+            body.end(&mut self.shared.table.borrow_mut());
+        }
+        cx.clear_timeout();
+        if self.stopping {
+            if self.in_flight() == 0 {
+                return Err(Close::Linger);
+            }
+            return self.close_behind(cx);
+        }
+        cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
+        if self.in_flight() == 0 {
+            cx.set_timeout(self.shared.settings.keep_alive);
+        } else if self.in_flight() >= self.shared.settings.pipeline_depth {
+            self.held = true;
+            cx.pause_input();
+        }
+        Ok(())
+    }
+
+    /// The body cannot be taken: answers so if no answer was given, and closes.
+    fn body_refused(&mut self, reject: Reject, cx: &mut Context<'_>) -> Result<(), Close> {
+        let State::Body(body) = std::mem::replace(&mut self.state, State::Closing) else {
+            return Ok(());
+        };
+        self.stopping = true;
+        cx.pause_input();
+        cx.clear_timeout();
+        if let Some(late) = body.late() {
+            late.end_connection();
+            late.answer(Reply::text(reject.status, reject.reason));
+        }
+        // Dropping the collector tells it that the body never became whole.
+        drop(body);
+        if self.in_flight() == 0 {
+            return Err(Close::Linger);
+        }
+        Ok(())
+    }
+
+    /// Writes the line of a request whose reply has left, or never will.
+    fn log(&mut self, record: Record, sent: u64, whole: bool) {
+        if let Some(log) = &self.shared.log
+            && !record.line.is_empty()
+        {
+            let (status, head) = match &record.late {
+                Some(late) => late.written.get(),
+                None => (record.status, 0),
+            };
+            // 499: the client went before there was an answer (the code that nginx uses).
+            let status = if status == 0 { 499 } else { status };
+            let head = (head + record.head_bytes) as u64;
+            let bytes = sent.saturating_sub(self.logged).saturating_sub(head);
+            record.line.finish(&**log, status, bytes, whole);
+        }
+        self.shared.recycle(record);
+    }
+}
+
+impl Record {
+    fn is_last(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| late.last.get())
+    }
+}
+
+/// Finds the extension that answers; one that panics costs this request a 500 and nothing else.
+fn dispatch(shared: &Rc<Shared>, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
+    let list = shared.extensions.list();
+    let handled = catch_unwind(AssertUnwindSafe(|| {
+        let extension = list.iter().find(|e| e.matches(request))?;
+        Some(extension.handle(request, exchange))
+    }));
+    match handled {
+        Ok(Some(handled)) => handled,
+        Ok(None) => Handled::Now(Reply::text(404, "nothing here answers for this path")),
+        Err(_) => {
+            count(&shared.figures.panics);
+            exchange.late = None;
+            exchange.collector = None;
+            exchange.trailers = None;
+            Handled::Now(Reply::text(500, "the server failed to answer"))
+        }
+    }
+}
+
+impl Protocol for Session {
+    fn opened(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
+        cx.set_timeout(self.shared.settings.head_timeout);
+        Ok(())
+    }
+
+    fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Close> {
+        match (frame, &self.state) {
+            (Frame::End(head), State::Head) => self.head(head, cx),
+            (Frame::Part(part), State::Body(_)) => self.body(part, false, cx),
+            (Frame::End(part), State::Body(_)) => self.body(part, true, cx),
+            (Frame::Malformed(bytes) | Frame::Overlong(bytes), State::Head) => {
+                match head_end(bytes, 0) {
+                    HeadEnd::Invalid(reject) => self.refuse(reject, cx),
+                    _ => Err(Close::Flush),
+                }
+            }
+            (Frame::Eof(_), State::Head) if self.in_flight() > 0 => {
+                // A client may end its side and still wait for its replies.
+                self.stopping = true;
+                self.close_behind(cx)
+            }
+            (Frame::Eof(_), State::Body(_)) => {
+                // Cut short: nothing of it may be kept.
+                self.state = State::Closing;
+                Err(Close::Flush)
+            }
+            (Frame::Eof(_), State::Head) => Err(Close::Flush),
+            _ => Ok(()),
+        }
+    }
+
+    fn resumed(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let State::Body(body) = &mut self.state else { return Ok(()) };
+        match body.resume() {
+            Ok(true) => {
+                cx.set_timeout(self.shared.settings.body_timeout);
+                cx.resume_input();
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(reject) => self.body_refused(reject, cx),
+        }
+    }
+
+    fn timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        match &self.state {
+            State::Head if self.in_flight() > 0 => Ok(()),
+            State::Head if cx.stashed() == 0 => Err(Close::Flush),
+            State::Head if !self.head_clock => {
+                self.head_clock = true;
+                cx.set_timeout(self.shared.settings.head_timeout);
+                Ok(())
+            }
+            State::Head => self.refuse(Reject::with(408, "the request came too slowly"), cx),
+            State::Body(_) => {
+                self.body_refused(Reject::with(408, "the body came too slowly"), cx)
+            }
+            State::Closing => Ok(()),
+        }
+    }
+
+    fn passed(&mut self, token: u64, sent: u64, cx: &mut Context<'_>) -> Result<(), Close> {
+        let Some(records) = &mut self.records else { return Ok(()) };
+        let Some(record) = records.pop_front() else { return Ok(()) };
+        if records.is_empty() {
+            self.shared.spare_queue.set(self.records.take());
+        }
+        let last = token == LAST || record.is_last();
+        self.log(record, sent, true);
+        self.logged = sent;
+        let nothing = self.in_flight() == 0;
+        match &self.state {
+            // The rest of the body is still read, so that the reply is not lost to a reset.
+            State::Body(_) => {
+                self.stopping |= last;
+                Ok(())
+            }
+            _ if last || (self.stopping && nothing) => {
+                self.state = State::Closing;
+                Err(Close::Linger)
+            }
+            State::Head => {
+                if self.held {
+                    self.held = false;
+                    cx.resume_input();
+                }
+                if nothing {
+                    cx.set_timeout(self.shared.settings.keep_alive);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        self.stopping = true;
+        match &self.state {
+            State::Head if self.in_flight() == 0 => Err(Close::Flush),
+            State::Head => self.close_behind(cx),
+            State::Body(_) | State::Closing => Ok(()),
+        }
+    }
+
+    fn closed(&mut self, ending: &Ending) {
+        let Some(mut records) = self.records.take() else { return };
+        let whole = matches!(ending.why, Closed::Done);
+        while let Some(record) = records.pop_front() {
+            count(&self.shared.figures.aborted);
+            self.log(record, ending.sent, whole);
+            self.logged = ending.sent;
+        }
+    }
+
+    fn doing(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let replies = self.in_flight();
+        match &self.state {
+            State::Head if replies == 0 => out.write_str("waiting for a request"),
+            State::Head => write!(out, "sending, {replies} in flight"),
+            State::Body(body) => write!(out, "receiving a body, {} bytes so far", body.received()),
+            State::Closing => write!(out, "closing, {replies} in flight"),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Writes the head of a reply, and decides how its body is framed.
+
+use std::time::Duration;
+
+use crate::reply::{Body, Reply};
+use crate::service::Shared;
+use crate::wire::head::{Method, Version};
+use crate::wire::reply::{ReplyHead, write_number};
+
+/// What a reply must know of its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) head_only: bool,
+    pub(crate) version: Version,
+    /// The connection is kept behind this reply, if its framing allows.
+    pub(crate) keep_alive: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(method: Method, version: Version, keep_alive: bool) -> Self {
+        Self { head_only: method == Method::Head, version, keep_alive }
+    }
+}
+
+/// How a reply's body is framed (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is none: HEAD, 1xx, 204, 304.
+    None,
+    Length,
+    Chunked,
+    /// The end of the connection ends the body: a 1.0 client and a body of unknown length.
+    UntilClose,
+}
+
+/// Appends the head of `reply` to `out`.
+pub(crate) fn write_head(
+    out: &mut Vec<u8>,
+    reply: &Reply,
+    asked: Asked,
+    shared: &Shared,
+    unix_time: Duration,
+) -> Framing {
+    let bodiless = reply.status < 200 || reply.status == 204 || reply.status == 304;
+    let framing = if bodiless || asked.head_only {
+        Framing::None
+    } else {
+        match (reply.body.len(), asked.version) {
+            (Some(_), _) => Framing::Length,
+            (None, Version::Http11) => Framing::Chunked,
+            (None, Version::Http10) => Framing::UntilClose,
+        }
+    };
+    let mut head = ReplyHead::new(out, reply.status);
+    head.fixed("Server", "Medusa");
+    head.date("Date", shared.date.borrow_mut().at(unix_time.as_secs()));
+    match (asked.keep_alive && framing != Framing::UntilClose, asked.version) {
+        (false, _) => drop(head.fixed("Connection", "close")),
+        (true, Version::Http10) => drop(head.fixed("Connection", "keep-alive")),
+        (true, Version::Http11) => {}
+    }
+    drop(head);
+    if let Some(block) = &reply.block {
+        out.extend_from_slice(block);
+    }
+    out.extend_from_slice(&reply.fields);
+    match (framing, reply.body.len()) {
+        (Framing::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (Framing::Length, Some(len)) => length(out, len),
+        // A HEAD says how long the body would be; 1xx, 204 and 304 say nothing.
+        (Framing::None, Some(len)) if !bodiless && !(len == 0 && is_unknown(&reply.body)) => {
+            length(out, len);
+        }
+        _ => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    framing
+}
+
+fn is_unknown(body: &Body) -> bool {
+    matches!(body, Body::Producer(_, None))
+}
+
+fn length(out: &mut Vec<u8>, len: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    write_number(out, len);
+    out.extend_from_slice(b"\r\n");
+}
