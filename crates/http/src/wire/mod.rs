@@ -17,6 +17,8 @@
 //! | [`fields`] | field lines as offsets, with the fields we act on found in the same pass |
 //! | [`target`] | the request target in its four forms, hosts and ports, percent-encoding |
 //! | [`chunked`] | takes chunked bodies apart, with their trailers |
+//! | [`conditional`] | entity tags, `If-*` and when a `Range` counts |
+//! | [`range`] | `Range` against a length |
 
 #![forbid(unsafe_code)]
 
@@ -24,9 +26,11 @@ use std::{error::Error, fmt};
 
 mod bytes;
 pub mod chunked;
+pub mod conditional;
 pub mod fields;
 pub mod framing;
 pub mod head;
+pub mod range;
 pub mod target;
 
 #[cfg(test)]
