@@ -19,6 +19,9 @@
 //! | [`chunked`] | takes chunked bodies apart, with their trailers |
 //! | [`conditional`] | entity tags, `If-*` and when a `Range` counts |
 //! | [`range`] | `Range` against a length |
+//! | [`qvalue`] | `Accept` and `Accept-Encoding` against what we offer |
+//! | [`reply`] | writes the head of a reply |
+//! | [`escape`] | foreign bytes in log lines |
 
 #![forbid(unsafe_code)]
 
@@ -27,10 +30,13 @@ use std::{error::Error, fmt};
 mod bytes;
 pub mod chunked;
 pub mod conditional;
+pub mod escape;
 pub mod fields;
 pub mod framing;
 pub mod head;
+pub mod qvalue;
 pub mod range;
+pub mod reply;
 pub mod target;
 
 #[cfg(test)]
