@@ -153,6 +153,6 @@ mod tests {
     fn a_mapped_peer_is_shown_as_ipv4() {
         let mapped: SocketAddr = "[::ffff:10.1.2.3]:99".parse().expect("valid");
         assert_eq!(Peer::from(mapped).to_string(), "10.1.2.3:99");
-        assert!(std::mem::size_of::<Peer>() <= 20);
+        assert!(size_of::<Peer>() <= 20);
     }
 }

@@ -55,6 +55,16 @@ impl DatagramSender {
     fn is_empty(&self) -> bool {
         self.0.borrow().queue.is_empty()
     }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+
+    /// Takes all that waits, for the harness.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn take(&self) -> VecDeque<(Vec<u8>, SocketAddr)> {
+        std::mem::take(&mut self.0.borrow_mut().queue)
+    }
 }
 
 /// A bound UDP socket in the loop.
@@ -100,6 +110,6 @@ impl Datagrams {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.0.borrow().closed
+        self.sender.is_closed()
     }
 }
