@@ -207,6 +207,11 @@ impl Context<'_> {
         self.io.out.as_ref().is_some_and(|o| !o.is_empty())
     }
 
+    /// Bytes that were read and are not yet part of a frame.
+    pub fn stashed(&self) -> usize {
+        self.io.stash.len()
+    }
+
     /// Bytes given to the socket so far.
     pub fn sent(&self) -> u64 {
         self.io.sent

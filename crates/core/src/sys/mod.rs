@@ -51,6 +51,24 @@ pub fn send_file(fd: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> 
     copy_file(file, offset, count, |bytes| send(fd, &[IoSlice::new(bytes)], false))
 }
 
+/// Reads from `file` at `offset` if that is sure not to wait for the disk; else `WouldBlock`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn read_at_now(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let mut slices = [io::IoSliceMut::new(buffer)];
+    match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+        Ok(n) => Ok(n),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Err(Errno::AGAIN.into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Reads from `file` at `offset` if that is sure not to wait for the disk; else `WouldBlock`.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn read_at_now(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
 /// The portable way of [`send_file`]: reads at most [`COPY_BYTES`] and hands them to `write`.
 pub fn copy_file(
     file: &File,

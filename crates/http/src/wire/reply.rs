@@ -157,6 +157,14 @@ impl<'b> ReplyHead<'b> {
     }
 }
 
+/// Appends a field line; says whether it could be: see [`ReplyHead::field`].
+#[must_use]
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> bool {
+    let mut head = ReplyHead { out, refused: 0 };
+    head.field(name, value);
+    head.refused == 0
+}
+
 /// Whether a value may stand in a field line.
 fn is_clean(value: &[u8]) -> bool {
     let mut rest = value;
