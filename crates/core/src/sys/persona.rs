@@ -234,7 +234,9 @@ mod tests {
     mod linux {
         use std::fs::{self, File, OpenOptions, Permissions};
         use std::io;
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
+        use std::os::unix::fs::{
+            MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+        };
         use std::os::unix::process::ExitStatusExt as _;
         use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -348,7 +350,6 @@ mod tests {
                 })
                 .unwrap()
                 .unwrap();
-            use std::os::unix::fs::MetadataExt as _;
             assert_eq!((made.uid(), made.gid()), (ALICE, ALICE));
             assert_eq!(state(), before);
         }

@@ -57,6 +57,15 @@ fn root(resolver: Resolver) -> (TempDir, Beneath) {
     (dir, Beneath::with_resolver(open.into(), resolver))
 }
 
+/// Stops the other thread of a test, also when the test fails.
+struct StopWhenDone<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDone<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn read(beneath: &Beneath, path: &str) -> io::Result<String> {
     let opened = beneath.open(path.as_bytes(), OFlags::RDONLY, Mode::empty())?;
     let mut text = String::new();
@@ -236,6 +245,7 @@ fn a_link_swapped_during_opens_never_leads_outside() {
                     fs::rename(root.join("next"), root.join("swapped")).unwrap();
                 }
             });
+            let _stop = StopWhenDone(&stop);
             for round in 0..SWAP_ROUNDS {
                 // The second path climbs, which is what renames race with.
                 let path = ["swapped/secret", "swapped/../inside/secret"][round % 2];
@@ -247,7 +257,6 @@ fn a_link_swapped_during_opens_never_leads_outside() {
                     Err(_) => refused += 1,
                 }
             }
-            stop.store(true, Ordering::Relaxed);
         });
         assert_eq!(inside + refused, SWAP_ROUNDS);
     }
@@ -269,12 +278,12 @@ fn a_directory_moved_out_during_opens_never_leads_outside() {
                     fs::rename(&away, root.join("moved")).unwrap();
                 }
             });
+            let _stop = StopWhenDone(&stop);
             for _ in 0..SWAP_ROUNDS {
                 if let Ok(text) = read(&beneath, "moved/sub/../../secret") {
                     panic!("read {text:?} with {resolver:?}");
                 }
             }
-            stop.store(true, Ordering::Relaxed);
         });
     }
 }
