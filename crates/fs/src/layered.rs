@@ -16,6 +16,7 @@
 //!   (`CrossDevice`, as between file systems: clients then copy).
 //! - Deleting what is only below needs the right to create an entry at that place in the upper
 //!   tree.
+//! - A path that leads through a file of a lower tree is `NotFound`, not `NotDirectory`.
 //! - A symbolic link is followed inside the tree that it is in.
 
 mod merge;
@@ -102,7 +103,8 @@ impl LayeredTree {
         for (depth, layer) in self.layers(path).enumerate() {
             match ask(layer) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // A file below where there is a directory above: what is beneath it ends here.
+                // A file below, beneath which there is nothing, and which may be covered by a
+                // directory further up, in which there could be: so that is "not found" as well.
                 Err(error) if error.kind() == ErrorKind::NotDirectory && depth > 0 => break,
                 answer => return answer,
             }

@@ -91,6 +91,8 @@ impl Beneath {
     /// absolute; `ELOOP` after [`MAX_LINKS`] links.
     pub fn open(&self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let root = self.root.as_fd();
+        // The kernel calls a mode without a file to create invalid.
+        let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
         let opened = match self.resolver {
             Resolver::Kernel => kernel::open(root, path, flags, mode),
             Resolver::Walk => walk(root, path, flags, mode),

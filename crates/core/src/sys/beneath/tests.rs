@@ -167,6 +167,8 @@ fn creating_through_links_stays_beneath() {
             let error = create(path, OFlags::empty()).unwrap_err();
             assert_eq!(Errno::from_io_error(&error), Some(Errno::XDEV), "{path}");
         }
+        let mode = Mode::from_raw_mode(0o600);
+        beneath.open(b"to-file", OFlags::WRONLY, mode).expect("a mode that does not count");
         let exclusive = create("to-file", OFlags::EXCL).unwrap_err();
         assert_eq!(exclusive.kind(), io::ErrorKind::AlreadyExists);
         assert!(!dir.path().join("outside/made").exists());
