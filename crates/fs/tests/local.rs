@@ -5,7 +5,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, cho
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 
 use medusa_fs::{
     Commit, Content, Detail, ErrorKind, FileSystem, Freshness, Identity, Kind, LocalTree, Persona,
@@ -22,6 +23,9 @@ const OUTSIDE: &str = "outside";
 
 /// Opens so often against a link that another thread keeps swapping.
 const SWAP_ROUNDS: usize = 2000;
+
+/// After so long, what should not block has blocked.
+const BLOCKED: Duration = Duration::from_secs(20);
 
 /// Ids that no account of a usual system has.
 const ALICE: u32 = 54_321;
@@ -206,6 +210,19 @@ fn a_link_swapped_during_work_never_leads_outside() {
 
 #[test]
 fn special_files_neither_block_nor_are_served() {
+    // On a thread of its own, so that blocking fails the test instead of stopping it.
+    let (tell, told) = mpsc::channel();
+    let checks = std::thread::spawn(move || {
+        check_special_files();
+        tell.send(()).unwrap();
+    });
+    // Told nothing because the other thread failed: that is said by joining it.
+    let told = told.recv_timeout(BLOCKED);
+    assert_ne!(told, Err(mpsc::RecvTimeoutError::Timeout), "opening a special file blocks");
+    checks.join().unwrap();
+}
+
+fn check_special_files() {
     for resolver in BOTH {
         let at = fixture(resolver);
         let fifo = std::process::Command::new("mkfifo").arg(at.root.join("fifo")).status();
