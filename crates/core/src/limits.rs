@@ -44,7 +44,7 @@ pub const QUEUED_ITEMS: usize = 512;
 /// Pieces up to this many bytes are copied beside their neighbours instead of queued by reference.
 pub const COALESCE_BYTES: usize = 4096;
 
-/// Bytes that the loop's spare output buffer may keep between connections.
+/// Bytes that the loop's spare output queue may keep between connections.
 pub const SPARE_OUTPUT_BYTES: usize = 256 * 1024;
 
 /// Smallest and largest piece asked of a producer, as powers of two (4 KiB, 1 MiB).
