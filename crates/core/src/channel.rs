@@ -462,9 +462,9 @@ impl Channel {
                 }
                 Cut::Part { frame } => (Frame::Part(&rest[..frame]), frame),
                 Cut::End { frame, consumed } => (Frame::End(&rest[..frame]), consumed),
-                Cut::Overlong => {
+                Cut::Overlong { frame } => {
                     self.io.discarding = true;
-                    (Frame::Overlong(rest), 0)
+                    (Frame::Overlong(&rest[..frame.min(rest.len())]), 0)
                 }
                 Cut::Malformed => {
                     self.io.malformed = true;
