@@ -1,5 +1,6 @@
 //! Tests of the core on the harness, one file for each part; `faults` holds the regressions.
 
+mod producers;
 mod terminators;
 
 use std::cell::RefCell;
@@ -93,5 +94,21 @@ fn open_doing(
     let log = script.log();
     let mut h = Harness::new();
     let peer = h.open(script.boxed());
+    (h, peer, log)
+}
+
+/// Like [`open_doing`], on a connection that takes `room` bytes and is then full.
+fn slow_doing(
+    room: usize,
+    deed: impl FnOnce(&mut crate::Context<'_>) -> Result<(), crate::Close> + 'static,
+) -> (Harness, Peer, Log) {
+    let (deeds, mut h) = (Deeds::default(), Harness::new());
+    deeds.add(deed);
+    let script = deeds.script();
+    let log = script.log();
+    let peer = h.open(script.boxed());
+    peer.set_write_room(room);
+    h.handle().wake(peer.id());
+    h.run();
     (h, peer, log)
 }
