@@ -93,6 +93,10 @@ pub(crate) struct Io {
     /// The system said that the peer's side has ended: reading goes on until it is seen.
     pub(crate) read_closed: bool,
     pub(crate) eof: bool,
+    /// The connection is broken: what arrived before is still read, then it ends.
+    pub(crate) broken: bool,
+    /// The output queue reached its high mark, and has not come down to the low one.
+    backed_up: bool,
     /// The stash may hold whole frames: cut before reading.
     pub(crate) stash_fresh: bool,
     pub(crate) discarding: bool,
@@ -178,6 +182,8 @@ impl Io {
             writable: phase == Phase::Open,
             read_closed: false,
             eof: false,
+            broken: false,
+            backed_up: false,
             stash_fresh: false,
             discarding: false,
             malformed: false,
@@ -205,7 +211,7 @@ impl Io {
 
     fn over_high(&self) -> bool {
         self.out.as_ref().is_some_and(|o| {
-            o.queued_bytes() >= self.settings.output_high_bytes || o.too_many_items()
+            o.queued_bytes() >= self.settings.output_high_bytes.max(1) || o.too_many_items()
         })
     }
 
@@ -215,12 +221,23 @@ impl Io {
         })
     }
 
-    fn takes_input(&self) -> bool {
+    fn takes_input(&mut self) -> bool {
+        self.backed_up |= self.over_high();
         self.closing.is_none()
             && !self.paused
             && !self.malformed
             && !self.held_by_operator
-            && !self.over_high()
+            && !self.backed_up
+    }
+
+    fn has_output(&self) -> bool {
+        self.out.as_ref().is_some_and(|o| !o.is_empty())
+    }
+
+    /// Why the connection broke.
+    fn breakage(&self) -> Closed {
+        let error = self.transport.connected().err();
+        Closed::Peer(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
     }
 
     fn piece(&self) -> usize {
@@ -305,7 +322,9 @@ impl Channel {
         loop {
             let stopped = self.take_input(id, pump, &mut budget)?;
             let flushed = self.flush(id, pump, &mut budget)?;
-            if flushed == Flushed::Drained && self.io.closing.is_some() {
+            self.io.backed_up &= !self.io.under_low();
+            // A mark that was passed may have brought further output.
+            if flushed == Flushed::Drained && self.io.closing.is_some() && !self.io.has_output() {
                 return self.finish(&mut budget, pump);
             }
             if stopped || flushed == Flushed::Budget {
@@ -314,13 +333,10 @@ impl Channel {
             }
             // Flushing may have made room, and passed marks may have changed what is wanted.
             let more = self.io.takes_input()
-                && self.io.under_low()
                 && (self.io.stash_fresh || (self.io.readable && !self.io.eof));
-            let unsent = self.io.writable
-                && flushed == Flushed::Drained
-                && self.io.out.as_ref().is_some_and(|o| !o.is_empty());
+            let unsent = flushed == Flushed::Drained && self.io.has_output();
             if !more && !unsent {
-                return Ok(false);
+                return if self.io.broken { Err(self.io.breakage()) } else { Ok(false) };
             }
         }
     }

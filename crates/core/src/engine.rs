@@ -186,15 +186,8 @@ impl Engine {
             return;
         }
         // What the peer sent before it broke is still worth reading, unless nobody wants it now.
+        channel.io.broken = true;
         self.ready(id, true, true, true);
-        if let Some(channel) = self.channels.get(id)
-            && (channel.io.paused || channel.io.held_by_operator || channel.io.out.is_some())
-        {
-            let error = channel.io.transport.connected().err().unwrap_or_else(|| {
-                io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")
-            });
-            self.remove(id, Closed::Peer(error));
-        }
     }
 
     /// Runs what is due: channels with work left, timers, wake-ups, commands.

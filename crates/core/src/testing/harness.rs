@@ -260,6 +260,13 @@ impl Harness {
             .is_some_and(|by| (self.engine.busy() == 0 && self.jobs.is_empty()) || self.now >= by)
     }
 
+    /// Bytes of input that a connection holds storage for, and whether it owns an output queue.
+    #[cfg(test)]
+    pub(crate) fn storage(&self, peer: &Peer) -> (usize, bool) {
+        let io = &self.engine.channel(peer.id).expect("the connection is open").io;
+        (io.stash.capacity(), io.out.is_some())
+    }
+
     fn carry_out(&mut self, request: Command) {
         match request {
             Command::Job { then, .. } if self.jobs.len() >= POOL_QUEUE => {

@@ -1,5 +1,6 @@
 //! Tests of the core on the harness, one file for each part; `faults` holds the regressions.
 
+mod channels;
 mod producers;
 mod terminators;
 
