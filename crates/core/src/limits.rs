@@ -44,6 +44,9 @@ pub const QUEUED_ITEMS: usize = 512;
 /// Pieces up to this many bytes are copied beside their neighbours instead of queued by reference.
 pub const COALESCE_BYTES: usize = 4096;
 
+/// Bytes that have left of an output queue's storage before the rest is moved to its front.
+pub const COMPACT_BYTES: usize = 16 * 1024;
+
 /// Bytes that the loop's spare output buffer may keep between connections.
 pub const SPARE_OUTPUT_BYTES: usize = 256 * 1024;
 
