@@ -237,6 +237,8 @@ impl Io {
     /// Why the connection broke.
     fn breakage(&self) -> Closed {
         let error = self.transport.connected().err();
+        // The error may have been told already, to a read.
+        let error = error.filter(|e| e.kind() != io::ErrorKind::NotConnected);
         Closed::Peer(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
     }
 
@@ -370,6 +372,10 @@ impl Channel {
         pump: &mut Pump,
         budget: &mut Budget,
     ) -> Result<bool, Closed> {
+        if self.io.closing.is_some() && self.io.stash.capacity() > 0 {
+            // Nobody will ask for it, and its peer may be long in taking the last output.
+            self.io.stash = Vec::new();
+        }
         while self.io.takes_input() {
             if budget.frames == 0 || budget.read == 0 {
                 return Ok(self.io.stash_fresh || (self.io.readable && !self.io.eof));

@@ -236,7 +236,7 @@ impl Engine {
             }
             let ((_, id), run) = entry.remove_entry();
             self.timer_ticks.remove(&id);
-            run(&self.handle);
+            self.guarded(|engine| run(&engine.handle));
         }
     }
 
@@ -265,10 +265,11 @@ impl Engine {
                 }
                 Command::Close(id) => self.drop_channel(id),
                 Command::Pause(id, paused) => self.pause(id, paused),
-                Command::Query { query, then } => {
-                    let outcome = inspect::answer(self, &query);
+                Command::Query { query, then } => self.guarded(|engine| {
+                    let outcome = inspect::answer(engine, &query);
                     then(outcome);
-                }
+                }),
+                Command::Later(run) => self.guarded(|engine| run(&engine.handle)),
                 other => self.requests.push(other),
             }
         }
@@ -350,6 +351,14 @@ impl Engine {
         self.pump.budget_stops
     }
 
+    /// Runs what an author wrote, outside a connection; a panic in it harms nothing else.
+    pub(crate) fn guarded(&mut self, run: impl FnOnce(&mut Self)) {
+        // The panic hook has told what and where.
+        if catch_unwind(AssertUnwindSafe(|| run(self))).is_err() {
+            self.figures.panics += 1;
+        }
+    }
+
     fn drive(&mut self, id: ChannelId, cause: Cause) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         let pump = &mut self.pump;
@@ -366,7 +375,9 @@ impl Engine {
             Err(_) => {
                 // The panic hook has told what and where. One connection pays for it.
                 self.figures.panics += 1;
+                let budget_stops = self.pump.budget_stops;
                 self.pump = Pump::new(self.handle.clone());
+                self.pump.budget_stops = budget_stops;
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.io.transport.reset();
                 }
@@ -392,7 +403,7 @@ impl Engine {
     }
 
     fn remove(&mut self, id: ChannelId, why: Closed) {
-        let Some(mut channel) = self.channels.remove(id) else { return };
+        let Some(channel) = self.channels.remove(id) else { return };
         if channel.io.armed != 0 {
             self.deadlines.remove(&(channel.io.armed, id));
         }
@@ -405,11 +416,12 @@ impl Engine {
             self.ended.push(io.listener);
         }
         let ending = Ending { why, sent: io.sent, received: io.received, now: self.handle.now() };
-        // Dropped before the protocol hears of it, so that producers let go of what they hold.
-        channel.io.out = None;
-        let closed = catch_unwind(AssertUnwindSafe(|| channel.protocol.closed(&ending)));
-        if closed.is_err() {
-            self.figures.panics += 1;
-        }
+        // Each of these may run what an author wrote. The queue goes before the protocol hears of
+        // the end, so that producers let go of what they hold.
+        let Channel { mut protocol, mut io } = channel;
+        self.guarded(|_| drop(io.out.take()));
+        self.guarded(|_| protocol.closed(&ending));
+        self.guarded(|_| drop(protocol));
+        self.guarded(|_| drop(io));
     }
 }

@@ -51,6 +51,7 @@ pub(crate) enum Command {
         run: Box<dyn FnOnce(&Handle)>,
     },
     CancelTimer(TimerId),
+    Later(Box<dyn FnOnce(&Handle)>),
     Close(ChannelId),
     Pause(ChannelId, bool),
     Query {
@@ -193,6 +194,12 @@ impl Handle {
         self.0.timers.set(id.0);
         self.command(Command::Timer { at: self.after(after), id, run: Box::new(run) });
         id
+    }
+
+    /// Calls `run` on the loop's thread before the loop sleeps again, but not from inside this
+    /// call: whoever asks may hold what `run` needs.
+    pub fn later(&self, run: impl FnOnce(&Handle) + 'static) {
+        self.command(Command::Later(Box::new(run)));
     }
 
     /// Forgets a timer; nothing happens if it has run.

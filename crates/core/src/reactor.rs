@@ -347,6 +347,7 @@ impl Reactor {
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)
+            | Command::Later(_)
             | Command::Close(_)
             | Command::Pause(..)
             | Command::Query { .. } => unreachable!("the engine carries these out itself"),

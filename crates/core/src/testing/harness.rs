@@ -189,7 +189,7 @@ impl Harness {
             self.run_jobs();
         }
         for (then, result) in std::mem::take(&mut self.done) {
-            then(result);
+            self.engine.guarded(|_| then(result));
         }
         self.engine.settle();
         for request in self.engine.take_requests() {
@@ -267,6 +267,13 @@ impl Harness {
         (io.stash.capacity(), io.out.is_some())
     }
 
+    /// Bytes of storage in the output queue that a connection owns.
+    #[cfg(test)]
+    pub(crate) fn output_storage(&self, peer: &Peer) -> usize {
+        let io = &self.engine.channel(peer.id).expect("the connection is open").io;
+        io.out.as_ref().map_or(0, |out| out.storage())
+    }
+
     fn carry_out(&mut self, request: Command) {
         match request {
             Command::Job { then, .. } if self.jobs.len() >= POOL_QUEUE => {
@@ -321,6 +328,7 @@ impl Harness {
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)
+            | Command::Later(_)
             | Command::Close(_)
             | Command::Pause(..)
             | Command::Query { .. } => unreachable!("the engine carries these out itself"),

@@ -568,7 +568,7 @@ fn the_settings_of_a_server_and_of_one_connection_are_honoured() {
 fn an_outgoing_connection_stands_is_refused_or_is_late() {
     let mut h = Harness::new();
     let address: Address = "192.0.2.1:80".parse().expect("an address");
-    let mut connect = |h: &mut Harness| {
+    let connect = |h: &mut Harness| {
         let script = Script::new().opened(|cx| {
             cx.send(b"hello");
             Ok(())
