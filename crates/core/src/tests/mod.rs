@@ -1,6 +1,7 @@
 //! Tests of the core on the harness, one file for each part; `faults` holds the regressions.
 
 mod channels;
+mod collectors;
 mod faults;
 mod producers;
 mod terminators;
