@@ -90,8 +90,9 @@ pub(crate) struct Io {
     pub(crate) piece_log2: u8,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The system said that the peer's side has ended: reading goes on until it is seen.
-    pub(crate) read_closed: bool,
+    /// A short read does not say that the socket is empty: the peer's side has ended, or there is
+    /// urgent data. Reading goes on until the socket would block.
+    pub(crate) reads_short: bool,
     pub(crate) eof: bool,
     /// The connection is broken: what arrived before is still read, then it ends.
     pub(crate) broken: bool,
@@ -180,7 +181,7 @@ impl Io {
             piece_log2: 0,
             readable: true,
             writable: phase == Phase::Open,
-            read_closed: false,
+            reads_short: false,
             eof: false,
             broken: false,
             backed_up: false,
@@ -398,7 +399,7 @@ impl Channel {
                         return Ok(false);
                     }
                     Ok(n) => {
-                        if n < room && SHORT_READ_DRAINS && !self.io.read_closed {
+                        if n < room && SHORT_READ_DRAINS && !self.io.reads_short {
                             self.io.readable = false;
                         }
                         pump.read_buffer[..held].copy_from_slice(&self.io.stash);

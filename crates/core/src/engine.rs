@@ -163,7 +163,7 @@ impl Engine {
         let io = &mut channel.io;
         io.readable |= readable && !io.eof;
         io.writable |= writable;
-        io.read_closed |= closed;
+        io.reads_short |= closed;
         if io.phase == Phase::Connecting {
             if !writable && !closed {
                 return;
@@ -176,6 +176,13 @@ impl Engine {
             return;
         }
         self.drive(id, Cause::Ready);
+    }
+
+    /// Tells that there is urgent data, at which reads stop short from now on.
+    pub(crate) fn urgent(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.io.reads_short = true;
+        }
     }
 
     /// Tells that the connection broke: the peer reset it, or the system gave up.

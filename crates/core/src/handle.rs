@@ -102,7 +102,7 @@ pub struct TimerId(u64);
 pub enum JobLost {
     /// It panicked; the panic's text is in the log.
     Panicked,
-    /// [`crate::limits::POOL_QUEUE`] jobs were waiting already.
+    /// [`crate::limits::POOL_QUEUE`] jobs were waiting already, or no helper thread could start.
     QueueFull,
 }
 

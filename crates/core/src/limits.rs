@@ -62,6 +62,9 @@ pub const LINGER_TIME: Duration = Duration::from_secs(5);
 /// How long a listener rests after the process ran out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest time that a shutdown waits for connections to finish, whatever was asked for.
+pub const MAX_GRACE: Duration = Duration::from_secs(24 * 3600);
+
 /// Jobs that wait for a helper thread; further ones fail at once.
 pub const POOL_QUEUE: usize = 4096;
 

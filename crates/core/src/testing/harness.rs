@@ -14,7 +14,7 @@ use crate::datagram::{DatagramProtocol, DatagramSender};
 use crate::engine::{ChannelId, Engine};
 use crate::handle::{Command, Connect, Handle, JobLost, ListenerId, Then, Work};
 use crate::inspect::{self, Outcome, Query};
-use crate::limits::{ChannelSettings, POOL_QUEUE};
+use crate::limits::{ChannelSettings, MAX_GRACE, POOL_QUEUE};
 use crate::protocol::{Protocol, Service};
 use crate::transport::Transport;
 
@@ -216,7 +216,7 @@ impl Harness {
     pub fn advance(&mut self, by: Duration) {
         let until = self.now + by;
         self.run();
-        while let Some(wait) = self.engine.next_wait().filter(|wait| self.now + *wait <= until) {
+        while let Some(wait) = self.engine.next_wait().filter(|wait| *wait <= until - self.now) {
             self.pass(wait);
             self.run();
         }
@@ -319,7 +319,7 @@ impl Harness {
                 then(bound.map(Address::Inet));
             }
             Command::Shutdown { grace } => {
-                if self.stopping.replace(self.now + grace).is_some() {
+                if self.stopping.replace(self.now + grace.min(MAX_GRACE)).is_some() {
                     self.stopping = Some(self.now);
                     return;
                 }

@@ -131,8 +131,8 @@ fn short_writes_lose_and_double_nothing() {
             peer.send(format!("line {i}\r\n"));
         }
         h.run();
-        let expected: String = (0..50).map(|i| format!("line {i}")).collect();
-        assert_eq!(peer.take_text(), expected);
+        let expected: Vec<String> = (0..50).map(|i| format!("line {i}")).collect();
+        assert_eq!(peer.take_text(), expected.concat());
     }
 }
 
@@ -383,9 +383,9 @@ fn a_lingering_close_reads_on_until_the_peer_ends() {
 #[test]
 fn a_lingering_close_ends_after_its_time_and_after_its_bytes() {
     let (mut h, peer, _) = open_doing(|_| Err(Close::Linger));
-    h.advance(LINGER_TIME - Duration::from_millis(1));
+    h.advance(LINGER_TIME / 2);
     assert!(!peer.is_gone());
-    h.advance(Duration::from_millis(10));
+    h.advance(LINGER_TIME / 2 + Duration::from_millis(10));
     assert!(peer.is_gone());
     let (mut h, peer, _) = open_doing(|_| Err(Close::Linger));
     for _ in 0..100 {
@@ -580,7 +580,7 @@ fn an_outgoing_connection_stands_is_refused_or_is_late() {
         log
     };
     connect(&mut h);
-    assert_eq!(h.connects(), [address.clone()]);
+    assert_eq!(h.connects(), std::slice::from_ref(&address));
     let peer = h.take_connect().expect("asked for").accept(&mut h);
     h.run();
     assert_eq!(peer.take(), b"hello");
