@@ -1,1 +1,28 @@
-fn main() {}
+//! The binary: command line, building the servers from it, signals.
+//!
+//! What it prints is a contract: for each listener one line `listening PROTOCOL ADDRESS` on
+//! standard output, then `ready`; logs on standard error; exit status 2 for wrong usage.
+
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod command;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = command::with_default(std::env::args_os());
+    let command = command::Medusa::parse_from(arguments);
+    let command::Command::Serve(options) = command.command;
+    match serve::serve(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("medusa: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}

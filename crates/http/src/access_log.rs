@@ -43,7 +43,13 @@ impl Line {
         self.after.clear();
     }
 
-    pub(crate) fn begin(&mut self, peer: Peer, time: &LogTime, now: Duration, head: Option<&Head<'_>>) {
+    pub(crate) fn begin(
+        &mut self,
+        peer: Peer,
+        time: &LogTime,
+        now: Duration,
+        head: Option<&Head<'_>>,
+    ) {
         let out = &mut self.before;
         match peer {
             Peer::V4(ip, _) => {

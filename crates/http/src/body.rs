@@ -33,7 +33,9 @@ pub(crate) enum Taken {
     /// The collector takes nothing for now.
     Wait,
     /// It is complete; so many bytes of the part belong to what follows.
-    All { left: usize },
+    All {
+        left: usize,
+    },
 }
 
 impl BodyInput {
@@ -93,9 +95,7 @@ impl BodyInput {
             return Err(refusal(&Refused::TooLarge));
         }
         match &mut self.collector {
-            Some(collector) if !part.is_empty() => {
-                collector.collect(part).map_err(|e| refusal(&e))
-            }
+            Some(collector) if !part.is_empty() => collector.collect(part).map_err(|e| refusal(&e)),
             _ => Ok(Flow::Go),
         }
     }

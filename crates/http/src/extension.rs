@@ -77,9 +77,9 @@ pub struct Exchange<'a> {
 impl Exchange<'_> {
     /// Takes the means to answer later. Taken twice, the first answer counts.
     pub fn later(&mut self) -> Responder {
-        let late = self.late.get_or_insert_with(|| {
-            Late::new(self.shared.clone(), self.waker.clone(), self.asked)
-        });
+        let late = self
+            .late
+            .get_or_insert_with(|| Late::new(self.shared.clone(), self.waker.clone(), self.asked));
         Responder::new(late.clone())
     }
 

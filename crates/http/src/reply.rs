@@ -79,7 +79,10 @@ impl Reply {
     /// Adds a field in place; see [`Reply::field`].
     pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) {
         if !crate::wire::reply::write_field(&mut self.fields, name, value) {
-            tracing::error!("a reply's field `{}` cannot be sent and was left out", name.escape_debug());
+            tracing::error!(
+                "a reply's field `{}` cannot be sent and was left out",
+                name.escape_debug()
+            );
         }
     }
 

@@ -70,6 +70,8 @@ impl Record {
     pub(crate) fn clear(&mut self) {
         self.line.clear();
         self.late = None;
+        self.status = 0;
+        self.head_bytes = 0;
     }
 }
 
@@ -133,12 +135,7 @@ impl Session {
         }
     }
 
-    fn request(
-        &mut self,
-        head: &Head<'_>,
-        raw: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Result<(), Close> {
+    fn request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) -> Result<(), Close> {
         let shared = self.shared.clone();
         count(&shared.figures.requests);
         self.head_clock = false;
@@ -157,8 +154,7 @@ impl Session {
             return self.close_behind(cx);
         }
 
-        let request =
-            Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
+        let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
         let mut exchange = Exchange {
             waker: cx.waker(),
             shared: &shared,
@@ -475,9 +471,7 @@ impl Protocol for Session {
                 Ok(())
             }
             State::Head => self.refuse(Reject::with(408, "the request came too slowly"), cx),
-            State::Body(_) => {
-                self.body_refused(Reject::with(408, "the body came too slowly"), cx)
-            }
+            State::Body(_) => self.body_refused(Reject::with(408, "the body came too slowly"), cx),
             State::Closing => Ok(()),
         }
     }

@@ -1,5 +1,8 @@
 //! System specifics: the only place in the core with `unsafe`, each with a portable fallback.
 
+pub mod beneath;
+pub mod persona;
+
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;

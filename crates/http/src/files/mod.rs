@@ -225,12 +225,7 @@ impl Place {
         }
     }
 
-    fn directory(
-        &self,
-        path: &VirtualPath,
-        may: May,
-        now: Duration,
-    ) -> medusa_fs::Result<Found> {
+    fn directory(&self, path: &VirtualPath, may: May, now: Duration) -> medusa_fs::Result<Found> {
         let denied = || medusa_fs::Error::new(ErrorKind::Denied, "list", path);
         let index = path.child(&self.options.index).map_err(|_| denied())?;
         match self.open(&index, may) {
@@ -267,9 +262,7 @@ fn refuse(error: &medusa_fs::Error) -> Reply {
             (404, "there is nothing at this path".into())
         }
         ErrorKind::TooLong => (404, "no name here is that long".into()),
-        ErrorKind::Denied | ErrorKind::Unsupported => {
-            (403, "this may not be read".into())
-        }
+        ErrorKind::Denied | ErrorKind::Unsupported => (403, "this may not be read".into()),
         ErrorKind::Busy => (503, "the file is busy".into()),
         _ => {
             tracing::error!("{error}");

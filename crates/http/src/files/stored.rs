@@ -82,14 +82,10 @@ impl Stored {
             Stuff::Bytes(bytes) => bytes.len() as u64,
             Stuff::File(range) => range.len,
         };
-        let modified = file
-            .metadata
-            .modified
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let etag =
-            format!("\"{:x}-{:x}-{:x}\"", stamp.ino, stamp.modified_ns, stamp.size).into_boxed_str();
+        let modified =
+            file.metadata.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let etag = format!("\"{:x}-{:x}-{:x}\"", stamp.ino, stamp.modified_ns, stamp.size)
+            .into_boxed_str();
         let content_type = content_type(path.name().unwrap_or_default());
         let date = imf_date(modified);
         let date = String::from_utf8_lossy(&date);

@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use medusa_core::Address;
+
+/// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
+#[derive(Parser, Debug)]
+#[command(name = "medusa", version, about, long_about = None, disable_help_subcommand = true)]
+pub(crate) struct Medusa {
+    /// What to do; `serve` may be left out.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serves a directory. `medusa DIR` is short for `medusa serve DIR`.
+    ///
+    /// Prints one line `listening PROTOCOL ADDRESS` for each listener on standard output, then
+    /// `ready`. Everything else goes to standard error. SIGTERM and SIGINT finish what is in
+    /// flight, a second one stops at once.
+    Serve(Serve),
+}
+
+/// How to serve.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// The directory to serve.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+
+    /// Where to listen for HTTP: IP:PORT, :PORT or unix:PATH; port 0 lets the system choose.
+    /// May be given several times.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) http: Vec<Address>,
+
+    /// Connections open at once; further ones wait. By default as many as the limit of open
+    /// files allows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+
+    /// What to log on standard error; `info` and below include a line for each request.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+}
+
+/// What is logged.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What failed on our side.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Requests, and what the server does.
+    Info,
+    /// What helps to find faults.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Puts `serve` in where no command was named.
+pub(crate) fn with_default(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let named = arguments.get(1).and_then(|a| a.to_str()).is_some_and(|first| {
+        matches!(first, "serve" | "-h" | "--help" | "-V" | "--version")
+    });
+    if !named {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Serve {
+        let arguments = ["medusa"].iter().chain(arguments).map(OsString::from);
+        let Command::Serve(serve) = Medusa::parse_from(with_default(arguments)).command;
+        serve
+    }
+
+    #[test]
+    fn serve_may_be_left_out() {
+        assert_eq!(parse(&[]).directory, PathBuf::from("."));
+        assert_eq!(parse(&["/srv"]).directory, PathBuf::from("/srv"));
+        assert_eq!(parse(&["serve", "/srv"]).directory, PathBuf::from("/srv"));
+        assert_eq!(parse(&["--http", "127.0.0.1:0", "d"]).directory, PathBuf::from("d"));
+        assert_eq!(parse(&["--http", "127.0.0.1:0", "--http", "unix:/x"]).http.len(), 2);
+    }
+}

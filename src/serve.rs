@@ -1,0 +1,173 @@
+//! `medusa serve`: builds the servers and runs the loop.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use medusa_core::reactor::ListenOptions;
+use medusa_core::{Address, ChannelSettings, Reactor, Settings};
+use medusa_fs::{FileSystem, LocalTree, Persona, TreeOptions};
+use medusa_http::access_log::AccessLog;
+use medusa_http::{Extensions, Files, FilesOptions, HttpService, HttpSettings};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::access_log::Lines;
+use crate::command::{LogLevel, Serve};
+use crate::signals::stop_on_signals;
+
+/// How long a shutdown waits for what is in flight.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+
+/// Descriptors that are not for connections: listeners, files being sent, the loop's own.
+const RESERVED_DESCRIPTORS: u64 = 256;
+
+/// The server cannot start, or cannot go on.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for is wrong.
+    Usage(String),
+    /// The system failed.
+    System(String),
+}
+
+impl Failure {
+    /// The exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::System(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(what) | Self::System(what) => f.write_str(what),
+        }
+    }
+}
+
+/// Serves until a signal stops it.
+pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
+    log_to_standard_error(options.log_level);
+    let tree = open_tree(&options.directory)?;
+    let descriptors = raise_descriptor_limit();
+    let max_connections = options.max_connections.map_or_else(
+        || descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16) as usize,
+        |n| n as usize,
+    );
+
+    let failed = |what: &str, e: io::Error| Failure::System(format!("cannot {what}: {e}"));
+    let mut reactor =
+        Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
+    let lines = match options.log_level >= LogLevel::Info {
+        true => Some(
+            Lines::new(reactor.handle(), io::stderr())
+                .map_err(|e| failed("start the log's thread", e))?,
+        ),
+        false => None,
+    };
+    let files = Files::new(tree, Persona::Process, FilesOptions::default());
+    let service = Rc::new(HttpService::new(
+        Rc::new(Extensions::new(vec![Rc::new(files)])),
+        HttpSettings::default(),
+        ChannelSettings::default(),
+        lines.clone().map(|lines| Rc::new(lines) as Rc<dyn AccessLog>),
+    ));
+    reactor.handle().mount("http", service.inspect());
+
+    let mut out = io::stdout().lock();
+    for address in &options.http {
+        let (_, bound) = reactor
+            .listen(address, service.clone(), ListenOptions::default())
+            .map_err(|e| cannot_listen("http", address, &e))?;
+        // Whoever started us may not care to read.
+        let _ = writeln!(out, "listening http {bound}");
+    }
+    stop_on_signals(reactor.handle(), SHUTDOWN_GRACE).map_err(|e| failed("catch signals", e))?;
+    let _ = writeln!(out, "ready");
+    let _ = out.flush();
+    drop(out);
+
+    let result = reactor.run().map_err(|e| failed("wait for events", e));
+    if let Some(lines) = lines {
+        lines.finish();
+    }
+    result
+}
+
+fn log_to_standard_error(level: LogLevel) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::filter::LevelFilter;
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+fn open_tree(directory: &Path) -> Result<Arc<dyn FileSystem>, Failure> {
+    let shown = directory.display();
+    match LocalTree::open(directory, TreeOptions::default()) {
+        Ok(tree) => Ok(Arc::new(tree)),
+        Err(e) => Err(Failure::Usage(match e.kind() {
+            io::ErrorKind::NotFound => format!(
+                "there is no directory `{shown}`; name one that exists: medusa serve DIR"
+            ),
+            io::ErrorKind::NotADirectory => format!(
+                "`{shown}` is not a directory; name the directory that it is in: medusa serve DIR"
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "the directory `{shown}` may not be opened by this user; allow it (chmod), or \
+                 serve another one"
+            ),
+            _ => format!("cannot open the directory `{shown}`: {e}"),
+        })),
+    }
+}
+
+fn cannot_listen(protocol: &str, address: &Address, error: &io::Error) -> Failure {
+    let way_out = match error.kind() {
+        io::ErrorKind::AddrInUse => match address {
+            Address::Inet(_) => "another program has this port",
+            Address::Unix(_) => "another program listens on it, or a file is in its place",
+        },
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        io::ErrorKind::PermissionDenied => "this user may not use it",
+        io::ErrorKind::NotFound => "its directory does not exist",
+        _ => "",
+    };
+    let why = if way_out.is_empty() { error.to_string() } else { way_out.to_owned() };
+    Failure::Usage(format!(
+        "cannot listen on {address}: {why}; choose another with --{protocol} ADDR (port 0 takes a \
+         free one)"
+    ))
+}
+
+/// Allows as many open files as the system lets us, and says how many that is.
+fn raise_descriptor_limit() -> u64 {
+    const DEFAULT: u64 = 1024;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        let raised = limit.maximum;
+        let before = limit.current;
+        limit.current = raised;
+        if setrlimit(Resource::Nofile, limit.clone()).is_err() {
+            limit.current = before;
+        }
+    }
+    limit.current.unwrap_or(DEFAULT * 1024)
+}
