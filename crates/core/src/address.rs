@@ -128,7 +128,8 @@ impl fmt::Display for Peer {
 pub(crate) fn is_stale_socket(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket())
-        && std::os::unix::net::UnixStream::connect(path)
+        // Without waiting: a server with a full backlog would make us wait for it.
+        && mio::net::UnixStream::connect(path)
             .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 

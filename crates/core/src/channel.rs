@@ -90,9 +90,14 @@ pub(crate) struct Io {
     pub(crate) piece_log2: u8,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The system said that the peer's side has ended: reading goes on until it is seen.
-    pub(crate) read_closed: bool,
+    /// A short read does not say that the socket is empty: the peer's side has ended, or there is
+    /// urgent data. Reading goes on until the socket would block.
+    pub(crate) reads_short: bool,
     pub(crate) eof: bool,
+    /// The connection is broken: what arrived before is still read, then it ends.
+    pub(crate) broken: bool,
+    /// The output queue reached its high mark, and has not come down to the low one.
+    backed_up: bool,
     /// The stash may hold whole frames: cut before reading.
     pub(crate) stash_fresh: bool,
     pub(crate) discarding: bool,
@@ -176,8 +181,10 @@ impl Io {
             piece_log2: 0,
             readable: true,
             writable: phase == Phase::Open,
-            read_closed: false,
+            reads_short: false,
             eof: false,
+            broken: false,
+            backed_up: false,
             stash_fresh: false,
             discarding: false,
             malformed: false,
@@ -205,7 +212,7 @@ impl Io {
 
     fn over_high(&self) -> bool {
         self.out.as_ref().is_some_and(|o| {
-            o.queued_bytes() >= self.settings.output_high_bytes || o.too_many_items()
+            o.queued_bytes() >= self.settings.output_high_bytes.max(1) || o.too_many_items()
         })
     }
 
@@ -215,12 +222,25 @@ impl Io {
         })
     }
 
-    fn takes_input(&self) -> bool {
+    fn takes_input(&mut self) -> bool {
+        self.backed_up |= self.over_high();
         self.closing.is_none()
             && !self.paused
             && !self.malformed
             && !self.held_by_operator
-            && !self.over_high()
+            && !self.backed_up
+    }
+
+    fn has_output(&self) -> bool {
+        self.out.as_ref().is_some_and(|o| !o.is_empty())
+    }
+
+    /// Why the connection broke.
+    fn breakage(&self) -> Closed {
+        let error = self.transport.connected().err();
+        // The error may have been told already, to a read.
+        let error = error.filter(|e| e.kind() != io::ErrorKind::NotConnected);
+        Closed::Peer(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
     }
 
     fn piece(&self) -> usize {
@@ -305,7 +325,9 @@ impl Channel {
         loop {
             let stopped = self.take_input(id, pump, &mut budget)?;
             let flushed = self.flush(id, pump, &mut budget)?;
-            if flushed == Flushed::Drained && self.io.closing.is_some() {
+            self.io.backed_up &= !self.io.under_low();
+            // A mark that was passed may have brought further output.
+            if flushed == Flushed::Drained && self.io.closing.is_some() && !self.io.has_output() {
                 return self.finish(&mut budget, pump);
             }
             if stopped || flushed == Flushed::Budget {
@@ -314,13 +336,10 @@ impl Channel {
             }
             // Flushing may have made room, and passed marks may have changed what is wanted.
             let more = self.io.takes_input()
-                && self.io.under_low()
                 && (self.io.stash_fresh || (self.io.readable && !self.io.eof));
-            let unsent = self.io.writable
-                && flushed == Flushed::Drained
-                && self.io.out.as_ref().is_some_and(|o| !o.is_empty());
+            let unsent = flushed == Flushed::Drained && self.io.has_output();
             if !more && !unsent {
-                return Ok(false);
+                return if self.io.broken { Err(self.io.breakage()) } else { Ok(false) };
             }
         }
     }
@@ -354,6 +373,10 @@ impl Channel {
         pump: &mut Pump,
         budget: &mut Budget,
     ) -> Result<bool, Closed> {
+        if self.io.closing.is_some() && self.io.stash.capacity() > 0 {
+            // Nobody will ask for it, and its peer may be long in taking the last output.
+            self.io.stash = Vec::new();
+        }
         while self.io.takes_input() {
             if budget.frames == 0 || budget.read == 0 {
                 return Ok(self.io.stash_fresh || (self.io.readable && !self.io.eof));
@@ -376,7 +399,7 @@ impl Channel {
                         return Ok(false);
                     }
                     Ok(n) => {
-                        if n < room && SHORT_READ_DRAINS && !self.io.read_closed {
+                        if n < room && SHORT_READ_DRAINS && !self.io.reads_short {
                             self.io.readable = false;
                         }
                         pump.read_buffer[..held].copy_from_slice(&self.io.stash);
@@ -462,9 +485,9 @@ impl Channel {
                 }
                 Cut::Part { frame } => (Frame::Part(&rest[..frame]), frame),
                 Cut::End { frame, consumed } => (Frame::End(&rest[..frame]), consumed),
-                Cut::Overlong => {
+                Cut::Overlong { frame } => {
                     self.io.discarding = true;
-                    (Frame::Overlong(rest), 0)
+                    (Frame::Overlong(&rest[..frame.min(rest.len())]), 0)
                 }
                 Cut::Malformed => {
                     self.io.malformed = true;

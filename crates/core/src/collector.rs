@@ -174,11 +174,11 @@ impl<F: FnOnce(Result<u64, Refused>) + 'static> FileCollector<F> {
             if let Some(sink) = s.sink.take() {
                 s.handle.clone().run(move || drop(sink), |_| {});
             }
-            let (failed, ended) = (s.failed.clone(), s.ended);
-            let then = if ended { s.then.take() } else { None };
-            drop(s);
-            if let (Some(failed), Some(then)) = (failed, then) {
-                then(Err(failed));
+            if s.ended
+                && let (Some(failed), Some(then)) = (s.failed.clone(), s.then.take())
+            {
+                // Not from inside `end`: whoever calls it may hold what `then` needs.
+                s.handle.later(move |_| then(Err(failed)));
             }
             return;
         }

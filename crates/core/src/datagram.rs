@@ -77,20 +77,24 @@ pub(crate) struct Datagrams {
 }
 
 impl Datagrams {
-    /// Receives and sends within the budget; says whether to go on in the next turn.
-    pub(crate) fn drive(&mut self, buffer: &mut [u8]) -> bool {
-        let mut budget = DATAGRAMS_A_TURN;
-        while self.readable && budget > 0 {
-            budget -= 1;
+    /// Receives within the budget.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) {
+        let mut failures = 0;
+        for _ in 0..DATAGRAMS_A_TURN {
             match self.socket.recv_from(buffer) {
                 Ok((n, from)) => self.protocol.input(&buffer[..n], from, &mut self.sender),
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => self.readable = false,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return;
+                }
                 // An earlier datagram could not be delivered; the socket itself is sound.
-                Err(_) => {}
+                Err(_) => failures += 1,
             }
         }
-        self.flush();
-        self.readable
+        if failures == DATAGRAMS_A_TURN {
+            // It is not sound after all: only an event makes us try again.
+            self.readable = false;
+        }
     }
 
     /// Sends what waits, as far as the socket takes it.
@@ -111,5 +115,10 @@ impl Datagrams {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Whether the loop must not sleep: something was sent or closed since it looked last.
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_closed() || (self.writable && !self.sender.is_empty())
     }
 }

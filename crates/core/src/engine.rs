@@ -163,7 +163,7 @@ impl Engine {
         let io = &mut channel.io;
         io.readable |= readable && !io.eof;
         io.writable |= writable;
-        io.read_closed |= closed;
+        io.reads_short |= closed;
         if io.phase == Phase::Connecting {
             if !writable && !closed {
                 return;
@@ -178,6 +178,13 @@ impl Engine {
         self.drive(id, Cause::Ready);
     }
 
+    /// Tells that there is urgent data, at which reads stop short from now on.
+    pub(crate) fn urgent(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.io.reads_short = true;
+        }
+    }
+
     /// Tells that the connection broke: the peer reset it, or the system gave up.
     pub(crate) fn broken(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(id) else { return };
@@ -186,15 +193,8 @@ impl Engine {
             return;
         }
         // What the peer sent before it broke is still worth reading, unless nobody wants it now.
+        channel.io.broken = true;
         self.ready(id, true, true, true);
-        if let Some(channel) = self.channels.get(id)
-            && (channel.io.paused || channel.io.held_by_operator || channel.io.out.is_some())
-        {
-            let error = channel.io.transport.connected().err().unwrap_or_else(|| {
-                io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")
-            });
-            self.remove(id, Closed::Peer(error));
-        }
     }
 
     /// Runs what is due: channels with work left, timers, wake-ups, commands.
@@ -243,7 +243,7 @@ impl Engine {
             }
             let ((_, id), run) = entry.remove_entry();
             self.timer_ticks.remove(&id);
-            run(&self.handle);
+            self.guarded(|engine| run(&engine.handle));
         }
     }
 
@@ -272,10 +272,11 @@ impl Engine {
                 }
                 Command::Close(id) => self.drop_channel(id),
                 Command::Pause(id, paused) => self.pause(id, paused),
-                Command::Query { query, then } => {
-                    let outcome = inspect::answer(self, &query);
+                Command::Query { query, then } => self.guarded(|engine| {
+                    let outcome = inspect::answer(engine, &query);
                     then(outcome);
-                }
+                }),
+                Command::Later(run) => self.guarded(|engine| run(&engine.handle)),
                 other => self.requests.push(other),
             }
         }
@@ -357,6 +358,14 @@ impl Engine {
         self.pump.budget_stops
     }
 
+    /// Runs what an author wrote, outside a connection; a panic in it harms nothing else.
+    pub(crate) fn guarded(&mut self, run: impl FnOnce(&mut Self)) {
+        // The panic hook has told what and where.
+        if catch_unwind(AssertUnwindSafe(|| run(self))).is_err() {
+            self.figures.panics += 1;
+        }
+    }
+
     fn drive(&mut self, id: ChannelId, cause: Cause) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         let pump = &mut self.pump;
@@ -373,7 +382,9 @@ impl Engine {
             Err(_) => {
                 // The panic hook has told what and where. One connection pays for it.
                 self.figures.panics += 1;
+                let budget_stops = self.pump.budget_stops;
                 self.pump = Pump::new(self.handle.clone());
+                self.pump.budget_stops = budget_stops;
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.io.transport.reset();
                 }
@@ -399,7 +410,7 @@ impl Engine {
     }
 
     fn remove(&mut self, id: ChannelId, why: Closed) {
-        let Some(mut channel) = self.channels.remove(id) else { return };
+        let Some(channel) = self.channels.remove(id) else { return };
         if channel.io.armed != 0 {
             self.deadlines.remove(&(channel.io.armed, id));
         }
@@ -412,11 +423,12 @@ impl Engine {
             self.ended.push(io.listener);
         }
         let ending = Ending { why, sent: io.sent, received: io.received, now: self.handle.now() };
-        // Dropped before the protocol hears of it, so that producers let go of what they hold.
-        channel.io.out = None;
-        let closed = catch_unwind(AssertUnwindSafe(|| channel.protocol.closed(&ending)));
-        if closed.is_err() {
-            self.figures.panics += 1;
-        }
+        // Each of these may run what an author wrote. The queue goes before the protocol hears of
+        // the end, so that producers let go of what they hold.
+        let Channel { mut protocol, mut io } = channel;
+        self.guarded(|_| drop(io.out.take()));
+        self.guarded(|_| protocol.closed(&ending));
+        self.guarded(|_| drop(protocol));
+        self.guarded(|_| drop(io));
     }
 }

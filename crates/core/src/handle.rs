@@ -52,6 +52,7 @@ pub(crate) enum Command {
         run: Box<dyn FnOnce(&Handle)>,
     },
     CancelTimer(TimerId),
+    Later(Box<dyn FnOnce(&Handle)>),
     Close(ChannelId),
     Pause(ChannelId, bool),
     Query {
@@ -102,7 +103,7 @@ pub struct TimerId(u64);
 pub enum JobLost {
     /// It panicked; the panic's text is in the log.
     Panicked,
-    /// [`crate::limits::POOL_QUEUE`] jobs were waiting already.
+    /// [`crate::limits::POOL_QUEUE`] jobs were waiting already, or no helper thread could start.
     QueueFull,
 }
 
@@ -193,6 +194,12 @@ impl Handle {
         self.0.timers.set(id.0);
         self.command(Command::Timer { at: self.after(after), id, run: Box::new(run) });
         id
+    }
+
+    /// Calls `run` on the loop's thread before the loop sleeps again, but not from inside this
+    /// call: whoever asks may hold what `run` needs.
+    pub fn later(&self, run: impl FnOnce(&Handle) + 'static) {
+        self.command(Command::Later(Box::new(run)));
     }
 
     /// Forgets a timer; nothing happens if it has run.

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -215,7 +216,10 @@ fn describe(engine: &Engine, channel: &Channel) -> Node {
     let io = &channel.io;
     let mut doing = String::new();
     // Writing to a string cannot fail; a protocol that fails anyway only says less.
-    let _ = channel.protocol.doing(&mut doing);
+    let told = catch_unwind(AssertUnwindSafe(|| channel.protocol.doing(&mut doing)));
+    if told.is_err() {
+        doing.push_str(" (panicked)");
+    }
     let handle = engine.handle();
     let state = match (io.phase, io.closing) {
         (Phase::Connecting, _) => "connecting",

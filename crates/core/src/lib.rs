@@ -32,6 +32,8 @@ pub mod sys;
 pub mod terminator;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod transport;
 
 pub use address::{Address, Peer};

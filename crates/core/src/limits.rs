@@ -44,6 +44,9 @@ pub const QUEUED_ITEMS: usize = 512;
 /// Pieces up to this many bytes are copied beside their neighbours instead of queued by reference.
 pub const COALESCE_BYTES: usize = 4096;
 
+/// Bytes that have left of an output queue's storage before the rest is moved to its front.
+pub const COMPACT_BYTES: usize = 16 * 1024;
+
 /// Bytes that the loop's spare output queue may keep between connections.
 pub const SPARE_OUTPUT_BYTES: usize = 256 * 1024;
 
@@ -58,6 +61,9 @@ pub const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// How long a listener rests after the process ran out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest time that a shutdown waits for connections to finish, whatever was asked for.
+pub const MAX_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Jobs that wait for a helper thread; further ones fail at once.
 pub const POOL_QUEUE: usize = 4096;

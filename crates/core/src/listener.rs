@@ -1,11 +1,12 @@
 //! Listening sockets: bound with care, accepting within a budget, never spinning when the process
 //! is out of descriptors.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -38,12 +39,20 @@ pub(crate) struct Listener {
     socket: Socketed,
     pub(crate) service: Rc<dyn Service>,
     pub(crate) address: Address,
-    pub(crate) accepted: u64,
-    pub(crate) open: u64,
+    pub(crate) counts: Rc<Counts>,
     /// There may be connections to accept.
     pub(crate) ready: bool,
     /// No accepting before this time: the process is out of descriptors.
     pub(crate) rests_until: Option<Instant>,
+}
+
+/// What a listener shows of itself, shared with the inspection tree.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Connections taken from the system, refused ones included.
+    pub(crate) accepted: Cell<u64>,
+    /// Connections that have not ended.
+    pub(crate) open: Cell<u64>,
 }
 
 enum Socketed {
@@ -53,12 +62,28 @@ enum Socketed {
 }
 
 /// The file of a Unix-domain listener, removed with it.
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    /// Its device and inode: by now another server may have bound a file of its own there.
+    file: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: Self::identity(path) }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        std::fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it, which is just as well.
-        let _ = std::fs::remove_file(&self.0);
+        if self.file.is_some() && Self::identity(&self.path) == self.file {
+            // Somebody else may have removed it, which is just as well.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -99,7 +124,7 @@ impl Listener {
                 }
                 let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
                 socket.bind(&socket2::SockAddr::unix(path)?)?;
-                let file = SocketFile(path.clone());
+                let file = SocketFile::new(path);
                 if let Some(mode) = options.mode {
                     std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
                 }
@@ -108,7 +133,7 @@ impl Listener {
                 (Socketed::Unix(listener, file), address.clone())
             }
         };
-        Ok(Self { socket, service, address, accepted: 0, open: 0, ready: true, rests_until: None })
+        Ok(Self { socket, service, address, counts: Rc::default(), ready: true, rests_until: None })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

@@ -10,7 +10,9 @@ use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 
-use crate::limits::{COALESCE_BYTES, QUEUED_ITEMS, SLICES_A_WRITE, SPARE_OUTPUT_BYTES};
+use crate::limits::{
+    COALESCE_BYTES, COMPACT_BYTES, QUEUED_ITEMS, SLICES_A_WRITE, SPARE_OUTPUT_BYTES,
+};
 use crate::producer::{Aborted, FileRange, Piece, Producer, Pull};
 use crate::protocol::Closed;
 use crate::transport::Transport;
@@ -322,7 +324,17 @@ impl OutputQueue {
         if self.head == self.inline.len() {
             self.inline.clear();
             self.head = 0;
+        } else if self.head >= COMPACT_BYTES && self.head >= self.inline.len() / 2 {
+            // A queue that never quite drains would grow by all that ever passed through it.
+            self.inline.drain(..self.head);
+            self.head = 0;
         }
+    }
+
+    /// Bytes of storage that the queue holds for what is copied into it.
+    #[cfg(test)]
+    pub(crate) fn storage(&self) -> usize {
+        self.inline.capacity()
     }
 
     /// Makes an empty queue fit to be lent again: its room is kept, within a bound.

@@ -61,6 +61,16 @@ impl Pool {
                 Ok(_) => self.threads += 1,
                 Err(e) => tracing::error!("cannot start a helper thread: {e}"),
             }
+            if self.threads == 0 {
+                // Nobody would ever come for it. It is dropped here, on the loop's thread.
+                let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.jobs.clear();
+                drop(state);
+                for (_, then) in std::mem::take(&mut self.waiting) {
+                    then(Err(JobLost::QueueFull));
+                }
+                return;
+            }
         }
         self.shared.work.notify_one();
     }

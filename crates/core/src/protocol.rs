@@ -90,8 +90,8 @@ pub enum Frame<'a> {
     Part(&'a [u8]),
     /// A whole frame, or the last part of a streamed one; the delimiter is not part of it.
     End(&'a [u8]),
-    /// The frame passed its limit. What was buffered is shown; the rest of the frame is thrown
-    /// away up to its end, unless another terminator is set now.
+    /// The frame passed its limit. So much of it is shown (for a delimiter just the limit); the
+    /// whole is thrown away up to its end, unless another terminator is set now to cut it again.
     Overlong(&'a [u8]),
     /// A framer found that the input can never become a frame. Nothing further is cut until
     /// another terminator is set.

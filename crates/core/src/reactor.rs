@@ -5,9 +5,11 @@
 //! carry out what needs a socket or a thread. The first thing that stands behind it is mio,
 //! edge-triggered: each socket is registered once, for both directions, and never again.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,10 +21,10 @@ use crate::engine::{ChannelId, Engine};
 use crate::handle::{Command, Connect, Handle, ListenerId};
 use crate::inspect::{Inspect, Node, Value};
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_A_TURN, ChannelSettings, EVENTS_A_TURN, MAX_DATAGRAM_BYTES,
+    ACCEPT_PAUSE, ACCEPTS_A_TURN, ChannelSettings, EVENTS_A_TURN, MAX_DATAGRAM_BYTES, MAX_GRACE,
 };
 pub use crate::listener::ListenOptions;
-use crate::listener::{Listener, Reserve, is_exhausted};
+use crate::listener::{Counts, Listener, Reserve, is_exhausted};
 use crate::pool::Pool;
 use crate::protocol::Service;
 use crate::remote::{Message, Remote};
@@ -53,7 +55,7 @@ pub struct Reactor {
     settings: Settings,
     listeners: HashMap<u32, Listener>,
     datagrams: HashMap<u32, Datagrams>,
-    /// Channels and sockets with work left over, besides those of the engine.
+    datagram_buffer: Vec<u8>,
     last_number: u32,
     pool: Pool,
     remote: Remote,
@@ -78,6 +80,7 @@ impl Reactor {
             settings,
             listeners: HashMap::new(),
             datagrams: HashMap::new(),
+            datagram_buffer: Vec::new(),
             last_number: 0,
             pool: Pool::new(remote.clone()),
             remote,
@@ -149,6 +152,9 @@ impl Reactor {
             }
             if token.0 > u32::MAX as usize {
                 let id = ChannelId::from_u64(token.0 as u64);
+                if event.is_priority() {
+                    self.engine.urgent(id);
+                }
                 if event.is_error() {
                     self.engine.broken(id);
                 } else {
@@ -166,13 +172,19 @@ impl Reactor {
         self.drive_datagrams();
         for message in self.remote.take() {
             match message {
-                Message::Done(id, result) => self.pool.done(id, result),
-                Message::Call(call) => call(self.engine.handle()),
+                Message::Done(id, result) => {
+                    let pool = &mut self.pool;
+                    self.engine.guarded(|_| pool.done(id, result));
+                }
+                Message::Call(call) => self.engine.guarded(|engine| call(engine.handle())),
             }
         }
         self.engine.settle();
         for request in self.engine.take_requests() {
-            self.carry_out(request);
+            // What is asked for ends in a call to whoever asked.
+            if catch_unwind(AssertUnwindSafe(|| self.carry_out(request))).is_err() {
+                self.engine.figures.panics += 1;
+            }
         }
         for datagrams in self.datagrams.values_mut() {
             datagrams.flush();
@@ -191,7 +203,7 @@ impl Reactor {
                 None => {}
             }
         }
-        if self.datagrams.values().any(|d| d.readable || d.is_closed()) {
+        if self.datagrams.values().any(|d| d.readable || d.has_work()) {
             sooner(Duration::ZERO);
         }
         if let Some(by) = self.stopping {
@@ -220,7 +232,7 @@ impl Reactor {
         self.engine.take_ended(&mut self.ended);
         for number in self.ended.drain(..) {
             if let Some(listener) = self.listeners.get_mut(&number) {
-                listener.open -= 1;
+                listener.counts.open.set(listener.counts.open.get().saturating_sub(1));
             }
         }
         let now = self.engine.handle().now();
@@ -249,11 +261,14 @@ impl Reactor {
             let Some(listener) = self.listeners.get_mut(&number) else { return };
             match listener.accept() {
                 Ok((transport, peer)) => {
-                    listener.accepted += 1;
-                    let handle = self.engine.handle();
-                    let Some(protocol) = listener.service.accept(&peer, handle) else { continue };
-                    let settings = listener.service.settings();
-                    listener.open += 1;
+                    listener.counts.accepted.set(listener.counts.accepted.get() + 1);
+                    let (service, mut made) = (listener.service.clone(), None);
+                    self.engine.guarded(|engine| {
+                        let protocol = service.accept(&peer, engine.handle());
+                        made = protocol.map(|p| (p, service.settings()));
+                    });
+                    let Some((protocol, settings)) = made else { continue };
+                    listener.counts.open.set(listener.counts.open.get() + 1);
                     let id = self.engine.insert(transport, protocol, peer, settings, None, number);
                     self.register(id);
                     self.engine.start(id);
@@ -277,7 +292,14 @@ impl Reactor {
                     return;
                 }
                 // The client went away before it was accepted.
-                Err(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    // It may go on for long: trying again at once would spin.
+                    tracing::warn!("cannot accept at {}: {e}", listener.address);
+                    listener.rests_until = Some(self.engine.handle().now() + ACCEPT_PAUSE);
+                    return;
+                }
             }
         }
     }
@@ -294,11 +316,13 @@ impl Reactor {
         if self.datagrams.is_empty() {
             return;
         }
-        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
-        let registry = self.poll.registry();
+        let (registry, buffer) = (self.poll.registry(), &mut self.datagram_buffer);
+        let engine = &mut self.engine;
         self.datagrams.retain(|_, datagrams| {
             if datagrams.readable {
-                datagrams.drive(&mut buffer);
+                // Only a loop with UDP sockets pays for it, and only once.
+                buffer.resize(MAX_DATAGRAM_BYTES, 0);
+                engine.guarded(|_| datagrams.receive(buffer));
             }
             datagrams.flush();
             if datagrams.is_closed() {
@@ -338,7 +362,7 @@ impl Reactor {
                     self.stopping = Some(now);
                     return;
                 }
-                self.stopping = Some(now + grace);
+                self.stopping = Some(now + grace.min(MAX_GRACE));
                 for mut listener in std::mem::take(&mut self.listeners).into_values() {
                     listener.deregister(self.poll.registry());
                 }
@@ -347,6 +371,7 @@ impl Reactor {
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)
+            | Command::Later(_)
             | Command::Close(_)
             | Command::Pause(..)
             | Command::Query { .. } => unreachable!("the engine carries these out itself"),
@@ -414,9 +439,11 @@ impl Reactor {
         *self.shown.0.borrow_mut() = self
             .listeners
             .iter()
-            .map(|(number, l)| {
-                let name = l.service.name().to_owned();
-                (number.to_string(), name, l.address.to_string())
+            .map(|(number, l)| Shown {
+                number: number.to_string(),
+                protocol: l.service.name().to_owned(),
+                address: l.address.to_string(),
+                counts: l.counts.clone(),
             })
             .collect();
     }
@@ -429,24 +456,33 @@ fn unix_now() -> Duration {
 
 /// The listeners in the inspection tree.
 #[derive(Default)]
-struct Listeners(std::cell::RefCell<Vec<(String, String, String)>>);
+struct Listeners(RefCell<Vec<Shown>>);
+
+struct Shown {
+    number: String,
+    protocol: String,
+    address: String,
+    counts: Rc<Counts>,
+}
 
 impl Inspect for Listeners {
     fn node(&self) -> Node {
         let listeners = self.0.borrow();
         Node {
-            children: listeners.iter().map(|(number, ..)| number.clone()).collect(),
+            children: listeners.iter().map(|l| l.number.clone()).collect(),
             ..Node::new("listeners").field("open", Value::Count(listeners.len() as u64))
         }
     }
 
     fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
         let listeners = self.0.borrow();
-        let (_, protocol, address) = listeners.iter().find(|(number, ..)| number == name)?;
+        let shown = listeners.iter().find(|l| l.number == name)?;
         Some(Rc::new(Fixed(
             Node::new("listener")
-                .field("protocol", Value::Text(protocol.clone()))
-                .field("address", Value::Text(address.clone())),
+                .field("protocol", Value::Text(shown.protocol.clone()))
+                .field("address", Value::Text(shown.address.clone()))
+                .field("accepted", Value::Count(shown.counts.accepted.get()))
+                .field("open", Value::Count(shown.counts.open.get())),
         )))
     }
 }

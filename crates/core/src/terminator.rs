@@ -22,7 +22,8 @@ pub enum Terminator {
     /// A boundary, as between the parts of a MIME body: `Part`s as they come, then `End` with the
     /// last bytes before it.
     Boundary(Box<[u8]>),
-    /// A number of bytes: `Part`s as they come, then `End` with the last.
+    /// A number of bytes: `Part`s as they come, then `End` with the last. What follows is cut by
+    /// `None`, unless another terminator is set then.
     Exact(u64),
     /// A framer of the protocol's own.
     Custom(Box<dyn Framer>),
@@ -55,8 +56,11 @@ pub enum Cut {
         /// Bytes that are done with.
         consumed: usize,
     },
-    /// The frame is over its limit.
-    Overlong,
+    /// The frame is over its limit. The protocol is shown `frame` bytes of it.
+    Overlong {
+        /// Bytes to show.
+        frame: usize,
+    },
     /// The input can never become a frame.
     Malformed,
 }
@@ -87,7 +91,7 @@ impl Terminator {
 
     /// Cuts the first frame from `buffer`, of which `scanned` bytes were searched before.
     ///
-    /// `Exact` counts itself down. Whoever calls takes `consumed` (or `frame`) bytes off.
+    /// `Exact` counts itself down, and is `None` after its end. Whoever calls takes `consumed` (or `frame`) bytes off.
     pub fn cut(&mut self, buffer: &[u8], scanned: usize) -> Cut {
         match self {
             Self::None if buffer.is_empty() => Cut::Partial { scanned: 0 },
@@ -95,7 +99,8 @@ impl Terminator {
             Self::Exact(left) => {
                 if *left <= buffer.len() as u64 {
                     let n = *left as usize;
-                    *left = 0;
+                    // Left at 0 it would end an empty frame again and again.
+                    *self = Self::None;
                     Cut::End { frame: n, consumed: n }
                 } else if buffer.is_empty() {
                     Cut::Partial { scanned: 0 }
@@ -113,7 +118,10 @@ impl Terminator {
                     Some(at) => {
                         Cut::End { frame: from + at, consumed: from + at + delimiter.len() }
                     }
-                    None if buffer.len() >= limit + delimiter.len() => Cut::Overlong,
+                    // Just the limit is shown, so that it does not depend on how input was split.
+                    None if buffer.len() >= limit + delimiter.len() => {
+                        Cut::Overlong { frame: limit }
+                    }
                     None => Cut::Partial { scanned: buffer.len() },
                 }
             }
@@ -128,7 +136,13 @@ impl Terminator {
                     frame => Cut::Part { frame },
                 }
             }
-            Self::Custom(framer) => framer.cut(buffer, scanned),
+            Self::Custom(framer) => match framer.cut(buffer, scanned) {
+                // A framer that knows no limit of its own still has this one.
+                Cut::Partial { .. } if buffer.len() >= MAX_FRAME_BYTES => {
+                    Cut::Overlong { frame: MAX_FRAME_BYTES }
+                }
+                cut => cut,
+            },
         }
     }
 

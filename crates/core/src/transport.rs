@@ -53,6 +53,8 @@ impl Transport {
             Self::Unix(s) => sys::send(s.as_fd(), slices, more),
             Self::Other(s) => s.write(slices, more),
         })
+        // There is always something to write: taking nothing again and again would be a spin.
+        .and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
     }
 
     /// Sends up to `count` bytes of `file` from `offset`; 0 means that the file ends there.
@@ -118,6 +120,10 @@ impl Transport {
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
+            // Urgent data makes reads stop short, which must not be taken for an empty socket.
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Self::Tcp(s) => s.register(registry, token, both | Interest::PRIORITY),
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
             Self::Tcp(s) => s.register(registry, token, both),
             Self::Unix(s) => s.register(registry, token, both),
             Self::Other(_) => Ok(()),

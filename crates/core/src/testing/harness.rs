@@ -14,7 +14,7 @@ use crate::datagram::{DatagramProtocol, DatagramSender};
 use crate::engine::{ChannelId, Engine};
 use crate::handle::{Command, Connect, Handle, JobLost, ListenerId, Then, Work};
 use crate::inspect::{self, Outcome, Query};
-use crate::limits::{ChannelSettings, POOL_QUEUE};
+use crate::limits::{ChannelSettings, MAX_GRACE, POOL_QUEUE};
 use crate::protocol::{Protocol, Service};
 use crate::transport::Transport;
 
@@ -189,7 +189,7 @@ impl Harness {
             self.run_jobs();
         }
         for (then, result) in std::mem::take(&mut self.done) {
-            then(result);
+            self.engine.guarded(|_| then(result));
         }
         self.engine.settle();
         for request in self.engine.take_requests() {
@@ -216,7 +216,7 @@ impl Harness {
     pub fn advance(&mut self, by: Duration) {
         let until = self.now + by;
         self.run();
-        while let Some(wait) = self.engine.next_wait().filter(|wait| self.now + *wait <= until) {
+        while let Some(wait) = self.engine.next_wait().filter(|wait| *wait <= until - self.now) {
             self.pass(wait);
             self.run();
         }
@@ -258,6 +258,20 @@ impl Harness {
     pub fn has_stopped(&self) -> bool {
         self.stopping
             .is_some_and(|by| (self.engine.busy() == 0 && self.jobs.is_empty()) || self.now >= by)
+    }
+
+    /// Bytes of input that a connection holds storage for, and whether it owns an output queue.
+    #[cfg(test)]
+    pub(crate) fn storage(&self, peer: &Peer) -> (usize, bool) {
+        let io = &self.engine.channel(peer.id).expect("the connection is open").io;
+        (io.stash.capacity(), io.out.is_some())
+    }
+
+    /// Bytes of storage in the output queue that a connection owns.
+    #[cfg(test)]
+    pub(crate) fn output_storage(&self, peer: &Peer) -> usize {
+        let io = &self.engine.channel(peer.id).expect("the connection is open").io;
+        io.out.as_ref().map_or(0, |out| out.storage())
     }
 
     fn carry_out(&mut self, request: Command) {
@@ -305,7 +319,7 @@ impl Harness {
                 then(bound.map(Address::Inet));
             }
             Command::Shutdown { grace } => {
-                if self.stopping.replace(self.now + grace).is_some() {
+                if self.stopping.replace(self.now + grace.min(MAX_GRACE)).is_some() {
                     self.stopping = Some(self.now);
                     return;
                 }
@@ -314,6 +328,7 @@ impl Harness {
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)
+            | Command::Later(_)
             | Command::Close(_)
             | Command::Pause(..)
             | Command::Query { .. } => unreachable!("the engine carries these out itself"),

@@ -62,14 +62,17 @@
 //! * Listeners and datagram sockets that protocols open are virtual: [`Harness::connect_to`],
 //!   [`Harness::datagram`].
 //! * A protocol that panics fails the test, unless [`Harness::allow_panics`] was called.
+//! * [`Script`] is a protocol made of closures, with a log of what happened to it.
 //! * [`same_for_every_split`] holds a whole conversation with its input split at every byte.
 
 mod harness;
 mod outside;
 mod peer;
+mod script;
 
 pub use harness::{Harness, Outgoing, START_UNIX, Sent};
 pub use peer::{How, Peer};
+pub use script::{Log, Script};
 
 /// Sends `input` to a new connection whole, byte by byte, and in two parts split at every byte,
 /// and gives what was received; panics if that differs.

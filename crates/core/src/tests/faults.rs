@@ -1,0 +1,168 @@
+//! Regressions: each test is named for a fault that was there, and tells its story.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Deeds, open_doing};
+use crate::inspect::{Outcome, Query};
+use crate::producer::{Aborted, Piece, Producer, Pull};
+use crate::protocol::{Close, Context, Frame, Protocol};
+use crate::terminator::Terminator;
+use crate::testing::{Harness, How, Script};
+
+/// A mark's last words were lost: output queued in `passed` beside its `Close` was thrown away,
+/// because the queue had been empty a moment before.
+#[test]
+fn output_queued_while_closing_in_passed_was_lost() {
+    let script = Script::new()
+        .opened(|cx| {
+            cx.send(b"one ");
+            cx.mark(1);
+            Ok(())
+        })
+        .passed(|_, _, cx| {
+            cx.send(b"two");
+            Err(Close::Flush)
+        });
+    let mut h = Harness::new();
+    let peer = h.open(script.boxed());
+    h.run();
+    assert_eq!((peer.take(), peer.closed()), (b"one two".to_vec(), Some(How::Fin)));
+}
+
+/// A connection that broke while nobody read from it stayed for ever: after an end of input, or
+/// after malformed input, and nothing to send.
+#[test]
+fn a_broken_connection_that_nobody_reads_stayed_for_ever() {
+    let (mut h, peer, log) = open_doing(|_| Ok(()));
+    peer.close_write();
+    h.run();
+    assert_eq!((log.take(), peer.is_gone()), (vec!["eof ".to_owned()], false));
+    peer.reset();
+    h.run();
+    assert!(peer.is_gone());
+    let (mut h, peer, _) = open_doing(|cx| {
+        cx.pause_input();
+        Ok(())
+    });
+    peer.send(b"unread");
+    peer.reset();
+    h.run();
+    assert!(peer.is_gone());
+}
+
+/// The storage of an output queue that never quite drained grew by all that passed through it.
+#[test]
+fn a_queue_that_never_drains_kept_all_that_it_had_sent() {
+    let script = Script::new()
+        .opened(|cx| {
+            cx.set_terminator(Terminator::line(10));
+            Ok(())
+        })
+        .input(|_, cx| {
+            cx.send(&[b'x'; 1000]);
+            Ok(())
+        });
+    let mut h = Harness::new();
+    let peer = h.open(script.boxed());
+    peer.set_write_room(0);
+    peer.send(b"\r\n".repeat(100));
+    h.run();
+    for _ in 0..2000 {
+        peer.send(b"\r\n");
+        peer.grant(1000);
+        h.run();
+    }
+    assert_eq!(peer.take().len(), 2_000_000);
+    let held = h.output_storage(&peer);
+    assert!((100_000..400_000).contains(&held), "{held} bytes for 100,000 that wait");
+}
+
+/// Input left over when a protocol closed was kept until a slow peer had taken the last output.
+#[test]
+fn a_closing_connection_kept_input_that_nobody_would_read() {
+    let deeds = Deeds::default();
+    deeds.add(|cx| {
+        cx.send(b"last words");
+        Err(Close::Flush)
+    });
+    let script = deeds.script().input(|_, cx| {
+        cx.pause_input();
+        Ok(())
+    });
+    let script = script.opened(|cx| {
+        cx.set_terminator(Terminator::line(10));
+        Ok(())
+    });
+    let mut h = Harness::new();
+    let peer = h.open(script.boxed());
+    peer.set_write_room(0);
+    peer.send(b"\r\n".repeat(10_000));
+    h.run();
+    assert!(h.storage(&peer).0 > 10_000);
+    h.handle().wake(peer.id());
+    h.run();
+    assert_eq!(h.storage(&peer), (0, true));
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    }
+}
+
+impl Producer for PanicsWhenDropped {
+    fn produce(&mut self, _: usize, _: &mut Pull<'_>) -> Result<Piece, Aborted> {
+        Ok(Piece::Pending)
+    }
+}
+
+impl Protocol for PanicsWhenDropped {
+    fn input(&mut self, _: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Close> {
+        cx.produce(Box::new(PanicsWhenDropped));
+        Ok(())
+    }
+
+    fn doing(&self, _: &mut dyn std::fmt::Write) -> std::fmt::Result {
+        std::panic::resume_unwind(Box::new(()))
+    }
+}
+
+/// A panic outside a protocol's own methods (a producer's drop, a timer, a job's result, a look
+/// into the tree) ended the whole loop.
+#[test]
+fn a_panic_beside_a_protocol_ended_the_loop() {
+    let mut h = Harness::new();
+    h.allow_panics();
+    let bad = h.open(Box::new(PanicsWhenDropped));
+    let good = h.open(
+        Script::new()
+            .input(|_, cx| {
+                cx.send(b"still here");
+                Ok(())
+            })
+            .boxed(),
+    );
+    bad.send(b"x");
+    h.run();
+    assert!(matches!(h.inspect(&bad.path()), Outcome::Node(_)));
+    bad.reset();
+    let handle = h.handle();
+    handle.timer(Duration::ZERO, |_| std::panic::resume_unwind(Box::new(())));
+    handle.later(|_| std::panic::resume_unwind(Box::new(())));
+    handle.run(|| (), |_| std::panic::resume_unwind(Box::new(())));
+    handle.inspect(Query::look(""), |_| std::panic::resume_unwind(Box::new(())));
+    let ran = Rc::new(RefCell::new(false));
+    let note = ran.clone();
+    handle.timer(Duration::from_secs(1), move |_| *note.borrow_mut() = true);
+    h.advance(Duration::from_secs(2));
+    good.send(b"?");
+    h.run();
+    assert_eq!((good.take(), *ran.borrow()), (b"still here".to_vec(), true));
+    assert!(bad.is_gone());
+}

@@ -1,0 +1,177 @@
+//! The loop's services on real sockets and threads: datagrams, jobs, calls, timers, panics.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{Echo, PATIENCE, client, echoed, inet, join, look, read_all, serve_with};
+use medusa_core::datagram::{DatagramProtocol, DatagramSender};
+use medusa_core::handle::JobLost;
+use medusa_core::inspect::Value;
+use medusa_core::reactor::ListenOptions;
+use medusa_core::{Address, ChannelSettings, Handle, Peer, Protocol, Reactor, Service, Settings};
+
+/// Gives datagrams back; an idle socket also sends what a timer gives it.
+struct UdpEcho(SocketAddr);
+
+impl DatagramProtocol for UdpEcho {
+    fn opened(&mut self, sender: DatagramSender, handle: &Handle) {
+        let to = self.0;
+        handle.timer(Duration::from_millis(1), move |_| sender.send(b"from a timer", to));
+    }
+
+    fn input(&mut self, datagram: &[u8], from: SocketAddr, out: &mut DatagramSender) {
+        out.send(datagram, from);
+    }
+}
+
+#[test]
+fn datagrams_are_answered_and_leave_from_timers() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    let own = socket.local_addr().expect("bound");
+    let (bound, server) = serve_with(Settings::default(), move |reactor| {
+        let (tell, hear) = mpsc::channel();
+        let tell = move |bound| tell.send(bound).expect("somebody hears");
+        reactor.handle().bind_datagram(inet("127.0.0.1:0"), Box::new(UdpEcho(own)), tell);
+        hear
+    });
+    let Ok(Ok(Address::Inet(bound))) = bound.recv() else { panic!("not bound") };
+    let mut buffer = [0; 100];
+    let (n, from) = socket.recv_from(&mut buffer).expect("the timer's datagram");
+    assert_eq!((&buffer[..n], from), (&b"from a timer"[..], bound));
+    for i in 0..100_u8 {
+        socket.send_to(&[i], bound).expect("sent");
+        let (n, _) = socket.recv_from(&mut buffer).expect("an answer");
+        assert_eq!(&buffer[..n], [i]);
+    }
+    join(server);
+}
+
+/// A datagram sent between two turns lay there until some event woke the loop.
+#[test]
+fn a_datagram_sent_between_turns_waited_for_an_event() {
+    struct Keeps(Rc<RefCell<Option<DatagramSender>>>);
+    impl DatagramProtocol for Keeps {
+        fn opened(&mut self, sender: DatagramSender, _: &Handle) {
+            *self.0.borrow_mut() = Some(sender);
+        }
+        fn input(&mut self, _: &[u8], _: SocketAddr, _: &mut DatagramSender) {}
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    let mut reactor = Reactor::new(Settings::default()).expect("a loop");
+    let mut events = mio::Events::with_capacity(16);
+    let kept = Rc::new(RefCell::new(None));
+    let keeps = Box::new(Keeps(kept.clone()));
+    reactor.handle().bind_datagram(inet("127.0.0.1:0"), keeps, |bound| drop(bound.expect("bound")));
+    let soon = Some(Duration::from_millis(10));
+    for _ in 0..10 {
+        // After these the socket has nothing more to tell.
+        reactor.turn(&mut events, soon).expect("a turn");
+    }
+    let sender = kept.borrow().clone().expect("it is bound by now");
+    sender.send(b"now", socket.local_addr().expect("bound"));
+    // A fault would let this turn sleep for the whole time; then nothing has been sent in it.
+    reactor.turn(&mut events, Some(PATIENCE)).expect("a turn");
+    socket.set_nonblocking(true).expect("a socket option");
+    assert_eq!(socket.recv(&mut [0; 10]).expect("it was sent"), 3);
+}
+
+#[test]
+fn calls_from_many_threads_and_results_of_jobs_reach_the_loop() {
+    let ((), server) = serve_with(Settings::default(), |_| ());
+    let (tell, hear) = mpsc::channel();
+    let calling = |thread: i32| {
+        let (remote, tell) = (server.remote.clone(), tell.clone());
+        std::thread::spawn(move || {
+            for i in 0..100 {
+                let tell = tell.clone();
+                let call = move |handle: &Handle| {
+                    let then = move |result: Result<i32, JobLost>| {
+                        tell.send(result.expect("no panic")).expect("heard");
+                    };
+                    handle.run(move || thread * 100 + i, then);
+                };
+                remote.call(call).expect("far fewer than the queue holds");
+            }
+        })
+    };
+    let threads: Vec<_> = (0..4).map(calling).collect();
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    drop(tell);
+    let mut heard: Vec<i32> = hear.iter().collect();
+    heard.sort_unstable();
+    assert!(heard.iter().copied().eq(0..400));
+    let (tell, hear) = mpsc::channel();
+    let call = move |handle: &Handle| {
+        let work = || std::panic::resume_unwind(Box::new(()));
+        handle.run(work, move |result: Result<(), _>| tell.send(result).expect("heard"));
+    };
+    server.remote.call(call).expect("room");
+    assert_eq!(hear.recv().expect("told"), Err(JobLost::Panicked));
+    join(server);
+}
+
+#[test]
+fn a_thousand_timers_fire_once_each_and_never_early() {
+    let ((), server) = serve_with(Settings::default(), |_| ());
+    let (tell, hear) = mpsc::channel();
+    let call = move |handle: &Handle| {
+        for i in 0..1000_u64 {
+            let (tell, began) = (tell.clone(), handle.now());
+            let after = Duration::from_millis(i * 7 % 100);
+            handle.timer(after, move |handle| {
+                tell.send((i, handle.now() - began >= after)).expect("heard");
+            });
+        }
+    };
+    server.remote.call(call).expect("room");
+    let mut heard: Vec<(u64, bool)> = hear.iter().collect();
+    heard.sort_unstable();
+    assert!(heard.iter().copied().eq((0..1000).map(|i| (i, true))));
+    join(server);
+}
+
+/// Panics at the first connection, and is an echo from then on.
+#[derive(Default)]
+struct Shy(Cell<bool>);
+
+impl Service for Shy {
+    fn name(&self) -> &'static str {
+        "shy"
+    }
+
+    fn accept(&self, _: &Peer, _: &Handle) -> Option<Box<dyn Protocol>> {
+        if !self.0.replace(true) {
+            std::panic::resume_unwind(Box::new(()));
+        }
+        Some(Box::new(Echo))
+    }
+
+    fn settings(&self) -> Rc<ChannelSettings> {
+        Rc::default()
+    }
+}
+
+#[test]
+fn a_panic_in_a_service_or_a_call_ended_the_loop() {
+    let (address, server) = serve_with(Settings::default(), |reactor| {
+        let service = Rc::new(Shy::default());
+        let listening = reactor.listen(&inet("127.0.0.1:0"), service, ListenOptions::default());
+        listening.expect("a free port").1
+    });
+    assert!(read_all(&mut client(&address)).is_empty());
+    let call = |_: &Handle| std::panic::resume_unwind(Box::new(()));
+    server.remote.call(call).expect("room");
+    echoed(&mut client(&address));
+    assert_eq!(look(&server, "reactor", "panics"), Some(Value::Count(2)));
+    join(server);
+}
