@@ -12,6 +12,7 @@ use medusa_core::{Aborted, Piece, Producer, Pull, Waker};
 
 use crate::reply::{Body, Reply};
 use crate::service::Shared;
+use crate::wire::head::Version;
 use crate::write::{Asked, Framing, write_head};
 
 /// A reply that is awaited.
@@ -61,6 +62,11 @@ impl Late {
     pub(crate) fn end_connection(&self) {
         self.last.set(true);
         self.asked.set(Asked { keep_alive: false, ..self.asked.get() });
+    }
+
+    /// The version that the client speaks.
+    pub(crate) fn version(&self) -> Version {
+        self.asked.get().version
     }
 
     pub(crate) fn is_awaited(&self) -> bool {

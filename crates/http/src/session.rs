@@ -221,19 +221,27 @@ impl Session {
             None if self.stopping => self.close_behind(cx),
             None => {
                 cx.clear_timeout();
-                if self.in_flight() >= shared.settings.pipeline_depth
-                    || (asked.version == Version::Http10 && self.last_is_late())
-                {
-                    self.held = true;
-                    cx.pause_input();
-                }
+                self.hold_when_full(cx);
                 Ok(())
             }
         }
     }
 
-    fn last_is_late(&self) -> bool {
-        self.records.as_ref().and_then(|r| r.back()).is_some_and(|r| r.late.is_some())
+    /// Stops taking requests if no further one may be in flight.
+    fn hold_when_full(&mut self, cx: &mut Context<'_>) {
+        if self.is_full() {
+            self.held = true;
+            cx.pause_input();
+        }
+    }
+
+    /// Whether the pipeline has its depth, or its last reply may be ended by the end of the
+    /// connection: a late one to a 1.0 client, of which nobody knows yet.
+    fn is_full(&self) -> bool {
+        let Some(records) = &self.records else { return false };
+        let open = |late: &Rc<Late>| late.version() == Version::Http10;
+        records.len() >= self.shared.settings.pipeline_depth
+            || records.back().and_then(|last| last.late.as_ref()).is_some_and(open)
     }
 
     /// Nothing is read behind this request: its reply, already queued, is the last.
@@ -341,10 +349,8 @@ impl Session {
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
         if self.in_flight() == 0 {
             cx.set_timeout(self.shared.settings.keep_alive);
-        } else if self.in_flight() >= self.shared.settings.pipeline_depth {
-            self.held = true;
-            cx.pause_input();
         }
+        self.hold_when_full(cx);
         Ok(())
     }
 
@@ -437,9 +443,7 @@ impl Protocol for Session {
                 self.close_behind(cx)
             }
             (Frame::Eof(_), State::Body(_)) => {
-                // Cut short: nothing of it may be kept.
-                self.state = State::Closing;
-                Err(Close::Flush)
+                self.body_refused(Reject::bad("the body was cut short"), cx)
             }
             (Frame::Eof(_), State::Head) => Err(Close::Flush),
             _ => Ok(()),
@@ -497,7 +501,7 @@ impl Protocol for Session {
                 Err(Close::Linger)
             }
             State::Head => {
-                if self.held {
+                if self.held && !self.is_full() {
                     self.held = false;
                     cx.resume_input();
                 }
