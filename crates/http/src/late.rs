@@ -69,6 +69,12 @@ impl Late {
         self.asked.get().version
     }
 
+    /// Wants no answer any more: the client has gone, or has got another one.
+    pub(crate) fn give_up(&self) {
+        let state = self.reply.replace(State::Taken);
+        drop(state);
+    }
+
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(*self.reply.borrow(), State::Awaited)
     }
@@ -146,9 +152,7 @@ impl Producer for LateReply {
 
 impl Drop for LateReply {
     fn drop(&mut self) {
-        // Nobody waits any more.
-        let state = std::mem::replace(&mut *self.late.reply.borrow_mut(), State::Taken);
-        drop(state);
+        self.late.give_up();
     }
 }
 

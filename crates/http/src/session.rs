@@ -144,14 +144,6 @@ impl Session {
         }
         let keep_alive = head.connection.keep_alive && !self.stopping;
         let mut asked = Asked::new(head.method, head.version, keep_alive);
-        if let BodyFraming::Length(length) = head.framing
-            && length > shared.settings.max_body_bytes
-        {
-            asked.keep_alive = false;
-            self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
-            return self.close_behind(cx);
-        }
-
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
         let mut exchange = Exchange {
             waker: cx.waker(),
@@ -164,6 +156,15 @@ impl Session {
         };
         let handled = dispatch(&shared, &request, &mut exchange);
         let Exchange { late, collector, trailers, max_body, .. } = exchange;
+        if matches!(head.framing, BodyFraming::Length(length) if length > max_body) {
+            // Said before the body comes, whatever the extension would have answered.
+            if let Some(late) = &late {
+                late.give_up();
+            }
+            asked.keep_alive = false;
+            self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
+            return self.close_behind(cx);
+        }
 
         // What becomes of the body, before the reply says whether the connection is kept.
         let collected = collector.is_some();
@@ -192,7 +193,7 @@ impl Session {
                 }
             }
         };
-        if collected && head.expect == Expect::Continue && matches!(handled, Handled::Later) {
+        if collected && body.is_some() && head.expect == Expect::Continue {
             cx.send(CONTINUE);
             record.head_bytes += CONTINUE.len();
         }
@@ -364,7 +365,10 @@ impl Session {
         cx.clear_timeout();
         if let Some(late) = body.late() {
             late.end_connection();
-            late.answer(Reply::text(reject.status, reject.reason));
+            // A fault in a body that nobody reads costs the connection, not the answer.
+            if body.is_collected() {
+                late.answer(Reply::text(reject.status, reject.reason));
+            }
         }
         // Dropping the collector tells it that the body never became whole.
         drop(body);
@@ -473,6 +477,11 @@ impl Protocol for Session {
                 Ok(())
             }
             State::Head => self.refuse(Reject::with(408, "the request came too slowly"), cx),
+            State::Body(body) if body.received() == 0 && self.in_flight() > 1 => {
+                // The client may wait for its 100, which waits for the replies before it.
+                cx.set_timeout(self.shared.settings.body_timeout);
+                Ok(())
+            }
             State::Body(_) => self.body_refused(Reject::with(408, "the body came too slowly"), cx),
             State::Closing => Ok(()),
         }
@@ -492,8 +501,11 @@ impl Protocol for Session {
         let nothing = self.in_flight() == 0;
         match &self.state {
             // The rest of the body is still read, so that the reply is not lost to a reset.
-            State::Body(_) => {
+            State::Body(body) => {
                 self.stopping |= last;
+                if body.received() == 0 {
+                    cx.set_timeout(self.shared.settings.body_timeout);
+                }
                 Ok(())
             }
             _ if last || (self.stopping && nothing) => {
@@ -527,6 +539,9 @@ impl Protocol for Session {
         let Some(mut records) = self.records.take() else { return };
         let whole = matches!(ending.why, Closed::Done);
         while let Some(record) = records.pop_front() {
+            if let Some(late) = &record.late {
+                late.give_up();
+            }
             count(&self.shared.figures.aborted);
             self.log(record, ending.sent, whole);
             self.logged = ending.sent;
