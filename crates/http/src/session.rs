@@ -539,9 +539,6 @@ impl Protocol for Session {
         let Some(mut records) = self.records.take() else { return };
         let whole = matches!(ending.why, Closed::Done);
         while let Some(record) = records.pop_front() {
-            if let Some(late) = &record.late {
-                late.give_up();
-            }
             count(&self.shared.figures.aborted);
             self.log(record, ending.sent, whole);
             self.logged = ending.sent;

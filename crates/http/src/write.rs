@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::reply::{Body, Reply};
+use crate::reply::Reply;
 use crate::service::Shared;
 use crate::wire::head::{Method, Version};
 use crate::wire::reply::{imf_date, write_number, write_status_line};
@@ -64,14 +64,12 @@ pub(crate) fn write_head(
         out.extend_from_slice(block);
     }
     out.extend_from_slice(&reply.fields);
-    match (framing, reply.body.len()) {
-        (Framing::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        (Framing::Length, Some(len)) => length(out, len),
-        // A HEAD says how long the body would be; 1xx, 204 and 304 say nothing.
-        (Framing::None, Some(len)) if !bodiless && !(len == 0 && is_unknown(&reply.body)) => {
-            length(out, len);
-        }
-        _ => {}
+    // The answer to a HEAD says how the body would be framed; 1xx, 204 and 304 say nothing.
+    match (reply.body.len(), asked.version) {
+        _ if bodiless => {}
+        (Some(len), _) => length(out, len),
+        (None, Version::Http11) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (None, Version::Http10) => {}
     }
     out.extend_from_slice(b"\r\n");
     framing
@@ -96,10 +94,6 @@ impl Common {
         }
         out.extend_from_slice(&kept.1);
     }
-}
-
-fn is_unknown(body: &Body) -> bool {
-    matches!(body, Body::Producer(_, None))
 }
 
 fn length(out: &mut Vec<u8>, len: u64) {
