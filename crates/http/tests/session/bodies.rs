@@ -524,9 +524,8 @@ fn a_reply_may_stream_while_its_body_still_comes() {
     assert!(taken.borrow().ended);
 }
 
-/// It was logged as a request that its extension forgot.
 #[test]
-fn an_answer_to_an_upload_whose_client_went_is_not_missed() {
+fn a_responder_inside_a_collector_learns_that_its_client_went() {
     struct Holds(medusa_http::Responder, Rc<RefCell<Option<bool>>>);
     impl medusa_core::collector::Collector for Holds {
         fn collect(&mut self, _: &[u8]) -> Result<medusa_core::collector::Flow, Refused> {

@@ -111,9 +111,9 @@ fn streams_and_feeds_keep_their_place() {
     server.h.run();
     let push = feeds.borrow_mut().pop().expect("it was asked");
     assert_eq!(answers(&peer.received())[0].text(), "one\ntwo\nthree\n");
-    push.push("first ").expect("there is room");
+    _ = push.push("first ").expect("there is room");
     server.h.run();
-    push.push("second").expect("there is room");
+    _ = push.push("second").expect("there is room");
     push.end();
     server.h.run();
     let all = answers(&peer.take());
