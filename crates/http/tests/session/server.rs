@@ -76,8 +76,10 @@ impl Server {
         self.h.accept(&self.service)
     }
 
-    /// Sends `input` on a new connection and gives the connection and what came back.
+    /// Sends `input` on a new connection, in a turn of its own, and gives the connection and what
+    /// came back.
     pub fn send(&mut self, input: impl AsRef<[u8]>) -> (Peer, Vec<u8>) {
+        self.h.advance(Duration::from_millis(1));
         let peer = self.connect();
         peer.send(input);
         self.h.run();
