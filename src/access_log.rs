@@ -36,10 +36,7 @@ struct Inner {
 
 impl Lines {
     /// Starts the writing thread.
-    pub(crate) fn new(
-        handle: &Handle,
-        out: impl Write + Send + 'static,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn new(handle: &Handle, out: impl Write + Send + 'static) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(BUFFERS);
         let writer = std::thread::Builder::new()
             .name("medusa-log".to_owned())

@@ -67,9 +67,10 @@ pub(crate) enum LogLevel {
 /// Puts `serve` in where no command was named.
 pub(crate) fn with_default(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let named = arguments.get(1).and_then(|a| a.to_str()).is_some_and(|first| {
-        matches!(first, "serve" | "-h" | "--help" | "-V" | "--version")
-    });
+    let named = arguments
+        .get(1)
+        .and_then(|a| a.to_str())
+        .is_some_and(|first| matches!(first, "serve" | "-h" | "--help" | "-V" | "--version"));
     if !named {
         arguments.insert(1.min(arguments.len()), "serve".into());
     }

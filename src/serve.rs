@@ -124,9 +124,9 @@ fn open_tree(directory: &Path) -> Result<Arc<dyn FileSystem>, Failure> {
     match LocalTree::open(directory, TreeOptions::default()) {
         Ok(tree) => Ok(Arc::new(tree)),
         Err(e) => Err(Failure::Usage(match e.kind() {
-            io::ErrorKind::NotFound => format!(
-                "there is no directory `{shown}`; name one that exists: medusa serve DIR"
-            ),
+            io::ErrorKind::NotFound => {
+                format!("there is no directory `{shown}`; name one that exists: medusa serve DIR")
+            }
             io::ErrorKind::NotADirectory => format!(
                 "`{shown}` is not a directory; name the directory that it is in: medusa serve DIR"
             ),

@@ -28,6 +28,7 @@ pub struct Handle(Rc<Shared>);
 struct Shared {
     epoch: Instant,
     now: Cell<Instant>,
+    tick: Cell<u64>,
     unix: Cell<Duration>,
     wakes: RefCell<Vec<ChannelId>>,
     commands: RefCell<Vec<Command>>,
@@ -123,6 +124,7 @@ impl Handle {
         Self(Rc::new(Shared {
             epoch: now,
             now: Cell::new(now),
+            tick: Cell::new(1),
             unix: Cell::new(unix),
             wakes: RefCell::default(),
             commands: RefCell::default(),
@@ -133,6 +135,8 @@ impl Handle {
 
     pub(crate) fn set_time(&self, now: Instant, unix: Duration) {
         self.0.now.set(now);
+        let since = now.saturating_duration_since(self.0.epoch);
+        self.0.tick.set(since.as_millis() as u64 + 1);
         self.0.unix.set(unix);
     }
 
@@ -148,11 +152,7 @@ impl Handle {
 
     /// Milliseconds since the loop began, never 0: the unit in which deadlines are kept.
     pub(crate) fn tick(&self) -> u64 {
-        self.tick_of(self.now())
-    }
-
-    fn tick_of(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.0.epoch).as_millis() as u64 + 1
+        self.0.tick.get()
     }
 
     /// The tick at which `after` will have passed, rounded up.

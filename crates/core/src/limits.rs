@@ -47,7 +47,7 @@ pub const COALESCE_BYTES: usize = 4096;
 /// Bytes that have left of an output queue's storage before the rest is moved to its front.
 pub const COMPACT_BYTES: usize = 16 * 1024;
 
-/// Bytes that the loop's spare output buffer may keep between connections.
+/// Bytes that the loop's spare output queue may keep between connections.
 pub const SPARE_OUTPUT_BYTES: usize = 256 * 1024;
 
 /// Smallest and largest piece asked of a producer, as powers of two (4 KiB, 1 MiB).

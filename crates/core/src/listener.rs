@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::{Address, Peer, is_stale_socket};
 use crate::protocol::Service;
+use crate::sys;
 use crate::transport::Transport;
 
 /// How to listen.
@@ -108,6 +109,9 @@ impl Listener {
                 }
                 // Inherited by what is accepted: replies leave whole, and nothing else waits.
                 socket.set_tcp_nodelay(true)?;
+                if inet.ip().is_loopback() {
+                    sys::choose_for_loopback(&socket);
+                }
                 socket.bind(&(*inet).into())?;
                 socket.listen(backlog)?;
                 let listener = mio::net::TcpListener::from_std(socket.into());

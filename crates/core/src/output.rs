@@ -219,6 +219,39 @@ impl OutputQueue {
         sent: &mut u64,
         marks: &mut Vec<(u64, u64)>,
     ) -> io::Result<usize> {
+        // Inline items stand side by side: those in front make one slice, and mostly all of it.
+        let mut run = 0;
+        let mut behind = None;
+        for item in &self.items {
+            match item {
+                Item::Inline(len) => run += len,
+                Item::Mark(_) => {}
+                other => {
+                    behind = Some(other);
+                    break;
+                }
+            }
+        }
+        let front = &self.inline[self.head..self.head + run];
+        let n = match behind {
+            Some(Item::Bytes(_)) => {
+                return self.write_slices(transport, budget, sent, marks);
+            }
+            Some(Item::File(_)) => transport.write(&[IoSlice::new(front)], true)?,
+            _ => transport.write(&[IoSlice::new(front)], false)?,
+        };
+        self.advance(n, sent, marks);
+        Ok(n)
+    }
+
+    /// Writes made pieces of both kinds in one call.
+    fn write_slices(
+        &mut self,
+        transport: &mut Transport,
+        budget: usize,
+        sent: &mut u64,
+        marks: &mut Vec<(u64, u64)>,
+    ) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_A_WRITE];
         let (mut used, mut total, mut at) = (0, 0, self.head);
         // Inline items stand side by side, so that neighbours make one slice.

@@ -42,7 +42,7 @@ fn both_ways_send_the_same_bytes_and_stop_at_the_end() {
     let mut file = tempfile::tempfile().expect("a temporary file");
     let content: Vec<u8> = (0..3 * COPY_BYTES + 7).map(|i| (i % 251) as u8).collect();
     file.write_all(&content).expect("room on the disk");
-    for (offset, count) in [(0, usize::MAX / 4), (1, COPY_BYTES + 1), (100_000, 1000)] {
+    for (offset, count) in [(0, 1 << 30), (1, COPY_BYTES + 1), (100_000, 1000)] {
         let expected = &content[offset..];
         for way in [by_system as Way, by_copying] {
             assert!(arrives(way, &file, offset as u64, count) == expected, "{offset} {count}");
@@ -50,7 +50,7 @@ fn both_ways_send_the_same_bytes_and_stop_at_the_end() {
     }
     for way in [by_system as Way, by_copying] {
         assert!(arrives(way, &file, content.len() as u64, 10).is_empty());
-        assert!(arrives(way, &file, u64::MAX / 4, 10).is_empty());
+        assert!(arrives(way, &file, 1 << 40, 10).is_empty());
     }
 }
 

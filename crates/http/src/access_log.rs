@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use medusa_core::Peer;
@@ -46,27 +47,12 @@ impl Line {
     pub(crate) fn begin(
         &mut self,
         peer: Peer,
-        time: &LogTime,
+        lead: &Lead,
         now: Duration,
         head: Option<&Head<'_>>,
     ) {
+        lead.append(&mut self.before, peer, now);
         let out = &mut self.before;
-        match peer {
-            Peer::V4(ip, _) => {
-                for (i, octet) in ip.octets().into_iter().enumerate() {
-                    if i > 0 {
-                        out.push(b'.');
-                    }
-                    write_number(out, u64::from(octet));
-                }
-            }
-            other => match other.ip() {
-                Some(ip) => append(out, format_args!("{ip}")),
-                None => append(out, format_args!("{other}")),
-            },
-        }
-        out.extend_from_slice(b" - - ");
-        time.append(out, now);
         match head {
             Some(head) => {
                 out.extend_from_slice(b" \"");
@@ -129,29 +115,43 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// The time in a line, formatted once a second: `[22/Nov/2026:12:00:00 +0000]`.
+/// How a line begins, `10.0.0.1 - - [22/Nov/2026:12:00:00 +0000]`, kept while second and peer
+/// are the same.
 #[derive(Debug)]
-pub(crate) struct LogTime(RefCell<(u64, String)>);
+pub(crate) struct Lead(RefCell<Kept>);
 
-impl Default for LogTime {
+#[derive(Debug)]
+struct Kept {
+    second: u64,
+    ip: Option<IpAddr>,
+    text: String,
+}
+
+impl Default for Lead {
     fn default() -> Self {
-        Self(RefCell::new((u64::MAX, String::new())))
+        Self(RefCell::new(Kept { second: u64::MAX, ip: None, text: String::new() }))
     }
 }
 
-impl LogTime {
-    fn append(&self, out: &mut Vec<u8>, now: Duration) {
-        let mut cached = self.0.borrow_mut();
-        if cached.0 != now.as_secs() {
-            cached.0 = now.as_secs();
-            cached.1.clear();
+impl Lead {
+    fn append(&self, out: &mut Vec<u8>, peer: Peer, now: Duration) {
+        let mut kept = self.0.borrow_mut();
+        let ip = peer.ip();
+        if kept.second != now.as_secs() || kept.ip != ip {
+            kept.second = now.as_secs();
+            kept.ip = ip;
+            kept.text.clear();
             // Sun, 06 Nov 1994 08:49:37 GMT
             let date = imf_date(now.as_secs());
             let part = |range| std::str::from_utf8(&date[range]).unwrap_or("?");
             let (day, month, year, time) = (part(5..7), part(8..11), part(12..16), part(17..25));
-            write!(cached.1, "[{day}/{month}/{year}:{time} +0000]")
-                .expect("a string takes everything");
+            match ip {
+                Some(ip) => write!(kept.text, "{ip}"),
+                None => write!(kept.text, "{peer}"),
+            }
+            .and_then(|()| write!(kept.text, " - - [{day}/{month}/{year}:{time} +0000]"))
+            .expect("a string takes everything");
         }
-        out.extend_from_slice(cached.1.as_bytes());
+        out.extend_from_slice(kept.text.as_bytes());
     }
 }

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use medusa_core::inspect::{Inspect, Node, Value};
 use medusa_core::{ChannelSettings, Handle, Peer, Protocol, Service};
 
-use crate::access_log::{AccessLog, LogTime};
+use crate::access_log::{AccessLog, Lead};
 use crate::extension::Extensions;
 use crate::limits::{HttpSettings, SPARE_RECORDS};
 use crate::session::{Record, Session};
 use crate::wire::fields::FieldTable;
-use crate::wire::reply::DateCache;
+use crate::write::Common;
 
 /// Makes HTTP sessions.
 pub struct HttpService {
@@ -25,12 +25,12 @@ pub(crate) struct Shared {
     pub(crate) settings: HttpSettings,
     pub(crate) extensions: Rc<Extensions>,
     pub(crate) log: Option<Rc<dyn AccessLog>>,
-    pub(crate) log_time: LogTime,
+    pub(crate) log_lead: Lead,
     /// Heads are parsed into this, one at a time.
     pub(crate) table: RefCell<FieldTable>,
-    pub(crate) date: RefCell<DateCache>,
-    /// A queue of records to lend, so that an idle session owns none.
-    pub(crate) spare_queue: Cell<Option<Box<VecDeque<Record>>>>,
+    pub(crate) common: Common,
+    /// Queues of records to lend, so that an idle session owns none.
+    spare_queues: RefCell<Vec<Box<VecDeque<Record>>>>,
     spare_records: RefCell<Vec<Record>>,
     pub(crate) figures: Figures,
 }
@@ -60,10 +60,10 @@ impl HttpService {
             settings,
             extensions,
             log,
-            log_time: LogTime::default(),
+            log_lead: Lead::default(),
             table: RefCell::new(FieldTable::new()),
-            date: RefCell::new(DateCache::new(0)),
-            spare_queue: Cell::new(None),
+            common: Common::default(),
+            spare_queues: RefCell::default(),
             spare_records: RefCell::default(),
             figures: Figures::default(),
         };
@@ -98,6 +98,17 @@ impl Service for HttpService {
 impl Shared {
     pub(crate) fn record(&self) -> Record {
         self.spare_records.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn queue(&self) -> Box<VecDeque<Record>> {
+        self.spare_queues.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn recycle_queue(&self, queue: Box<VecDeque<Record>>) {
+        let mut spare = self.spare_queues.borrow_mut();
+        if spare.len() < SPARE_RECORDS {
+            spare.push(queue);
+        }
     }
 
     pub(crate) fn recycle(&self, mut record: Record) {

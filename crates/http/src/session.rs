@@ -113,9 +113,7 @@ impl Session {
     }
 
     fn push_record(&mut self, record: Record) {
-        self.records
-            .get_or_insert_with(|| self.shared.spare_queue.take().unwrap_or_default())
-            .push_back(record);
+        self.records.get_or_insert_with(|| self.shared.queue()).push_back(record);
     }
 
     /// Handles a complete head.
@@ -142,7 +140,7 @@ impl Session {
         let now = cx.handle().unix_time();
         let mut record = shared.record();
         if shared.log.is_some() {
-            record.line.begin(*cx.peer(), &shared.log_time, now, Some(head));
+            record.line.begin(*cx.peer(), &shared.log_lead, now, Some(head));
         }
         let keep_alive = head.connection.keep_alive && !self.stopping;
         let mut asked = Asked::new(head.method, head.version, keep_alive);
@@ -252,7 +250,7 @@ impl Session {
         let mut record = self.shared.record();
         if self.shared.log.is_some() {
             let now = cx.handle().unix_time();
-            record.line.begin(*cx.peer(), &self.shared.log_time, now, None);
+            record.line.begin(*cx.peer(), &self.shared.log_lead, now, None);
         }
         let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
         self.answer(Reply::text(reject.status, reject.reason), asked, record, cx);
@@ -479,8 +477,10 @@ impl Protocol for Session {
     fn passed(&mut self, token: u64, sent: u64, cx: &mut Context<'_>) -> Result<(), Close> {
         let Some(records) = &mut self.records else { return Ok(()) };
         let Some(record) = records.pop_front() else { return Ok(()) };
-        if records.is_empty() {
-            self.shared.spare_queue.set(self.records.take());
+        if records.is_empty()
+            && let Some(queue) = self.records.take()
+        {
+            self.shared.recycle_queue(queue);
         }
         let last = token == LAST || record.is_last();
         self.log(record, sent, true);

@@ -1,11 +1,12 @@
 //! Writes the head of a reply, and decides how its body is framed.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use crate::reply::{Body, Reply};
 use crate::service::Shared;
 use crate::wire::head::{Method, Version};
-use crate::wire::reply::{ReplyHead, write_number};
+use crate::wire::reply::{imf_date, write_number, write_status_line};
 
 /// What a reply must know of its request.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +52,14 @@ pub(crate) fn write_head(
             (None, Version::Http10) => Framing::UntilClose,
         }
     };
-    let mut head = ReplyHead::new(out, reply.status);
-    head.fixed("Server", "Medusa");
-    head.date("Date", shared.date.borrow_mut().at(unix_time.as_secs()));
+    out.reserve(HEAD_ROOM);
+    write_status_line(out, reply.status);
+    shared.common.append(out, unix_time.as_secs());
     match (asked.keep_alive && framing != Framing::UntilClose, asked.version) {
-        (false, _) => drop(head.fixed("Connection", "close")),
-        (true, Version::Http10) => drop(head.fixed("Connection", "keep-alive")),
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         (true, Version::Http11) => {}
     }
-    drop(head);
     if let Some(block) = &reply.block {
         out.extend_from_slice(block);
     }
@@ -75,6 +75,27 @@ pub(crate) fn write_head(
     }
     out.extend_from_slice(b"\r\n");
     framing
+}
+
+/// Bytes that most heads need no more than.
+const HEAD_ROOM: usize = 512;
+
+/// The lines that all replies of one second have in common: Server and Date.
+#[derive(Default)]
+pub(crate) struct Common(RefCell<(u64, Vec<u8>)>);
+
+impl Common {
+    fn append(&self, out: &mut Vec<u8>, second: u64) {
+        let mut kept = self.0.borrow_mut();
+        if kept.0 != second || kept.1.is_empty() {
+            kept.0 = second;
+            kept.1.clear();
+            kept.1.extend_from_slice(b"Server: Medusa\r\nDate: ");
+            kept.1.extend_from_slice(&imf_date(second));
+            kept.1.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(&kept.1);
+    }
 }
 
 fn is_unknown(body: &Body) -> bool {

@@ -15,6 +15,20 @@ pub const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "a
 /// Bytes that the fallback of [`send_file`] copies at once.
 pub const COPY_BYTES: usize = 64 * 1024;
 
+/// Spares connections that never leave this machine the congestion control of a network.
+///
+/// What is accepted inherits it. Where the system paces by default (BBR), each reply would start
+/// a timer, for about a tenth of a small reply's cost.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn choose_for_loopback(listener: &socket2::Socket) {
+    // Only a matter of speed: the system's own choice does as well.
+    let _ = listener.set_tcp_congestion(b"reno");
+}
+
+/// Does nothing: other systems have no choice here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn choose_for_loopback(_: &socket2::Socket) {}
+
 /// Writes slices to a socket; `more` asks the system to wait for what follows before it sends a
 /// packet that is not full.
 pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {

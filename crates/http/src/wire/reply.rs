@@ -93,20 +93,7 @@ impl<'b> ReplyHead<'b> {
     /// The version is always ours, also to HTTP/1.0 clients (RFC 9110 §6.2). A status outside
     /// 100 to 999 cannot be written and becomes 500.
     pub fn new(out: &'b mut Vec<u8>, status: u16) -> Self {
-        match status {
-            200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
-            206 => out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n"),
-            304 => out.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
-            404 => out.extend_from_slice(b"HTTP/1.1 404 Not Found\r\n"),
-            _ => {
-                let status = if (100..1000).contains(&status) { status } else { 500 };
-                out.extend_from_slice(b"HTTP/1.1 ");
-                write_number(out, u64::from(status));
-                out.push(b' ');
-                out.extend_from_slice(reason(status).as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-        }
+        write_status_line(out, status);
         Self { out, refused: 0 }
     }
 
@@ -157,6 +144,24 @@ impl<'b> ReplyHead<'b> {
     }
 }
 
+/// Appends a status line; see [`ReplyHead::new`].
+pub fn write_status_line(out: &mut Vec<u8>, status: u16) {
+    match status {
+        200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
+        206 => out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n"),
+        304 => out.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
+        404 => out.extend_from_slice(b"HTTP/1.1 404 Not Found\r\n"),
+        _ => {
+            let status = if (100..1000).contains(&status) { status } else { 500 };
+            out.extend_from_slice(b"HTTP/1.1 ");
+            write_number(out, u64::from(status));
+            out.push(b' ');
+            out.extend_from_slice(reason(status).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
 /// Appends a field line; says whether it could be: see [`ReplyHead::field`].
 #[must_use]
 pub fn write_field(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) -> bool {
@@ -183,16 +188,31 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
-    loop {
+    while rest >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if rest >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[rest as usize]);
+    } else {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+        digits[at] = b'0' + rest as u8;
     }
     out.extend_from_slice(&digits[at..]);
 }
+
+/// The two digits of each number below 100.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
 
 /// Bytes of a date on the wire.
 pub const DATE_LEN: usize = 29;
