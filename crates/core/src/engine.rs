@@ -2,9 +2,9 @@
 //!
 //! The one design choice: the engine is driven. The reactor tells it which sockets are ready and
 //! what time it is, on real sockets; the harness does the same in memory under virtual time. A
-//! turn is: [`Engine::set_time`], [`Engine::ready`] for each event, [`Engine::settle`], then
-//! whatever [`Engine::take_requests`] gives is carried out, and the driver sleeps for at most
-//! [`Engine::next_wait`].
+//! turn is: `set_time`, `ready` for each event, `settle`, then
+//! whatever `take_requests` gives is carried out, and the driver sleeps for at most
+//! `next_wait`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
