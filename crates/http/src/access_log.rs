@@ -61,7 +61,7 @@ impl Line {
         out.extend_from_slice(b" \"");
         out.extend_from_slice(head.method.as_str().as_bytes());
         out.push(b' ');
-        let target = head.target.raw().as_bytes();
+        let target = head.target.raw_bytes();
         // No other byte of a target that was taken needs an escape.
         if memchr::memchr2(b'"', b'\\', target).is_none() {
             out.extend_from_slice(target);
