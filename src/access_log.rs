@@ -100,7 +100,7 @@ impl Inner {
         let out = self.out.borrow();
         let Some(out) = &*out else { return };
         if let Err(TrySendError::Full(lost)) = out.try_send(buffer) {
-            let lines = memchr_count(&lost);
+            let lines = lost.split(|&b| b == b'\n').count() as u64 - 1;
             self.dropped.set(self.dropped.get() + lines);
             tracing::warn!(
                 "the log's reader is too slow: {lines} lines were dropped, {} so far",
@@ -108,10 +108,6 @@ impl Inner {
             );
         }
     }
-}
-
-fn memchr_count(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&b| b == b'\n').count() as u64
 }
 
 fn write_all(buffers: &Receiver<Vec<u8>>, mut out: impl Write) {

@@ -222,6 +222,11 @@ impl Io {
         })
     }
 
+    /// Whether there may be input that was not cut yet.
+    fn has_input(&self) -> bool {
+        self.stash_fresh || (self.readable && !self.eof)
+    }
+
     fn takes_input(&mut self) -> bool {
         self.backed_up |= self.over_high();
         self.closing.is_none()
@@ -335,8 +340,7 @@ impl Channel {
                 return Ok(true);
             }
             // Flushing may have made room, and passed marks may have changed what is wanted.
-            let more = self.io.takes_input()
-                && (self.io.stash_fresh || (self.io.readable && !self.io.eof));
+            let more = self.io.has_input() && self.io.takes_input();
             let unsent = flushed == Flushed::Drained && self.io.has_output();
             if !more && !unsent {
                 return if self.io.broken { Err(self.io.breakage()) } else { Ok(false) };
@@ -377,18 +381,15 @@ impl Channel {
             // Nobody will ask for it, and its peer may be long in taking the last output.
             self.io.stash = Vec::new();
         }
-        while self.io.takes_input() {
+        while self.io.has_input() && self.io.takes_input() {
             if budget.frames == 0 || budget.read == 0 {
-                return Ok(self.io.stash_fresh || (self.io.readable && !self.io.eof));
+                return Ok(true);
             }
             let held = self.io.stash.len();
             let mut filled = held;
             if self.io.stash_fresh {
                 pump.read_buffer[..held].copy_from_slice(&self.io.stash);
             } else {
-                if !self.io.readable || self.io.eof {
-                    return Ok(false);
-                }
                 let room = self.io.settings.read_bytes.clamp(1, READ_BUFFER_BYTES - held);
                 match self.io.transport.read(&mut pump.read_buffer[held..held + room]) {
                     Ok(0) => {
@@ -469,6 +470,9 @@ impl Channel {
                 return Ok(at);
             }
             let rest = &buffer[at..];
+            if rest.is_empty() && !self.io.terminator.ends_at_once() {
+                break;
+            }
             if self.io.discarding {
                 let (done, ended) = self.io.terminator.discard(rest);
                 at += done;
