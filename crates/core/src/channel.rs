@@ -62,7 +62,7 @@ pub(crate) struct Io {
     pub(crate) transport: Transport,
     pub(crate) terminator: Terminator,
     /// Input that was read and not yet cut; empty without storage on an idle connection.
-    pub(crate) stash: Vec<u8>,
+    stash: Vec<u8>,
     /// What is waiting to leave; `None` on an idle connection.
     pub(crate) out: Option<Box<OutputQueue>>,
     pub(crate) settings: Rc<ChannelSettings>,
@@ -80,7 +80,10 @@ pub(crate) struct Io {
     pub(crate) active: u64,
     pub(crate) put_back: usize,
     pub(crate) peer: Peer,
-    /// Bytes of the stash that the terminator has searched already.
+    /// Where in the stash the uncut input begins: frames that are taken one by one, by a protocol
+    /// that pauses after each, must not move all the rest each time.
+    stash_at: u32,
+    /// Bytes of the uncut input that the terminator has searched already.
     pub(crate) scanned: u32,
     /// Which listener accepted it; 0 is none.
     pub(crate) listener: u32,
@@ -163,6 +166,7 @@ impl Io {
             transport,
             terminator: Terminator::None,
             stash: Vec::new(),
+            stash_at: 0,
             out: None,
             settings: settings.clone(),
             deadline: 0,
@@ -220,6 +224,35 @@ impl Io {
         self.out.as_ref().is_none_or(|o| {
             o.queued_bytes() <= self.settings.output_low_bytes && !o.too_many_items()
         })
+    }
+
+    /// The input that was read and not yet cut.
+    pub(crate) fn stashed(&self) -> &[u8] {
+        &self.stash[self.stash_at as usize..]
+    }
+
+    /// Bytes of storage that the stash holds.
+    #[cfg(test)]
+    pub(crate) fn stash_storage(&self) -> usize {
+        self.stash.capacity()
+    }
+
+    /// Takes what was read and not yet cut; the stash is left without storage.
+    fn take_stash(&mut self) -> (Vec<u8>, usize) {
+        (std::mem::take(&mut self.stash), std::mem::take(&mut self.stash_at) as usize)
+    }
+
+    /// Keeps the bytes from `at` on, in storage of at most twice their size.
+    fn keep_stash(&mut self, mut stash: Vec<u8>, mut at: usize) {
+        if at == stash.len() {
+            return;
+        }
+        if at > stash.len() / 2 {
+            stash = stash[at..].to_vec();
+            at = 0;
+        }
+        self.stash = stash;
+        self.stash_at = at as u32;
     }
 
     /// Whether there may be input that was not cut yet.
@@ -379,35 +412,37 @@ impl Channel {
     ) -> Result<bool, Closed> {
         if self.io.closing.is_some() && self.io.stash.capacity() > 0 {
             // Nobody will ask for it, and its peer may be long in taking the last output.
-            self.io.stash = Vec::new();
+            self.io.take_stash();
         }
         while self.io.has_input() && self.io.takes_input() {
             if budget.frames == 0 || budget.read == 0 {
                 return Ok(true);
             }
-            let held = self.io.stash.len();
-            let mut filled = held;
             if self.io.stash_fresh {
-                pump.read_buffer[..held].copy_from_slice(&self.io.stash);
+                let (stash, from) = self.io.take_stash();
+                let at = from + self.cut_from(id, pump, &stash[from..], budget)?;
+                self.io.keep_stash(stash, at);
             } else {
+                let held = self.io.stashed().len();
                 let room = self.io.settings.read_bytes.clamp(1, READ_BUFFER_BYTES - held);
                 match self.io.transport.read(&mut pump.read_buffer[held..held + room]) {
                     Ok(0) => {
                         self.io.eof = true;
                         self.io.readable = false;
-                        let rest = std::mem::take(&mut self.io.stash);
-                        self.call(id, pump, |p, cx| p.input(Frame::Eof(&rest), cx))?;
+                        let (stash, from) = self.io.take_stash();
+                        let rest = Frame::Eof(&stash[from..]);
+                        self.call(id, pump, |p, cx| p.input(rest, cx))?;
                         return Ok(false);
                     }
                     Ok(n) => {
                         if n < room && SHORT_READ_DRAINS && !self.io.reads_short {
                             self.io.readable = false;
                         }
-                        pump.read_buffer[..held].copy_from_slice(&self.io.stash);
-                        filled += n;
+                        pump.read_buffer[..held].copy_from_slice(self.io.stashed());
                         self.io.received += n as u64;
                         self.io.active = pump.handle.tick();
                         budget.read = budget.read.saturating_sub(n);
+                        self.cut(id, pump, held + n, held, budget)?;
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                         self.io.readable = false;
@@ -416,7 +451,6 @@ impl Channel {
                     Err(e) => return Err(Closed::Peer(e)),
                 }
             }
-            self.cut(id, pump, filled, held, budget)?;
         }
         Ok(false)
     }
@@ -443,13 +477,13 @@ impl Channel {
         };
         let rest = &buffer[at..filled];
         if rest.is_empty() {
-            if self.io.stash.capacity() > 0 {
-                self.io.stash = Vec::new();
+            if held > 0 {
+                self.io.take_stash();
             }
         } else if at == 0 && held > 0 {
             self.io.stash.extend_from_slice(&rest[held..]);
         } else {
-            self.io.stash = rest.to_vec();
+            (self.io.stash, self.io.stash_at) = (rest.to_vec(), 0);
         }
         pump.read_buffer = buffer;
         Ok(())
@@ -585,7 +619,7 @@ impl Channel {
         }
         if self.io.phase != Phase::Lingering {
             self.io.phase = Phase::Lingering;
-            self.io.stash = Vec::new();
+            self.io.take_stash();
             // Counts from here what is thrown away.
             self.io.put_back = 0;
             self.io.deadline = pump.handle.after(LINGER_TIME);

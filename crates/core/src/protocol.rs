@@ -251,9 +251,9 @@ impl Context<'_> {
         self.io.out.as_ref().is_some_and(|o| !o.is_empty())
     }
 
-    /// Bytes that were read and are not yet part of a frame.
+    /// Bytes that were read and are not yet part of a frame; not while a frame is in hand.
     pub fn stashed(&self) -> usize {
-        self.io.stash.len()
+        self.io.stashed().len()
     }
 
     /// Bytes given to the socket so far.

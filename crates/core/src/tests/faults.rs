@@ -106,6 +106,43 @@ fn a_closing_connection_kept_input_that_nobody_would_read() {
     assert_eq!(h.storage(&peer), (0, true));
 }
 
+/// Each frame that a protocol took between two pauses moved all that was read behind it.
+#[test]
+fn frames_taken_one_by_one_moved_all_the_rest_each_time() {
+    let script = Script::new()
+        .opened(|cx| {
+            cx.set_terminator(Terminator::line(10));
+            Ok(())
+        })
+        .input(|_, cx| {
+            cx.pause_input();
+            Ok(())
+        })
+        .resumed(|cx| {
+            cx.resume_input();
+            Ok(())
+        });
+    let log = script.log();
+    let mut h = Harness::new();
+    let peer = h.open(script.boxed());
+    let all: Vec<String> = (0..1000).map(|i| format!("end {i}")).collect();
+    let text: Vec<u8> = (0..1000).flat_map(|i| format!("{i}\r\n").into_bytes()).collect();
+    peer.send(&text);
+    h.run();
+    let mut moved = 0;
+    let mut before = h.storage(&peer).0;
+    for _ in 1..1000 {
+        h.handle().wake(peer.id());
+        h.run();
+        let now = h.storage(&peer).0;
+        moved += u32::from(now != before);
+        before = now;
+    }
+    assert_eq!(log.take(), all);
+    assert_eq!(before, 0);
+    assert!(moved < 20, "moved {moved} times");
+}
+
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
