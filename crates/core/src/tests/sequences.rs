@@ -180,7 +180,7 @@ proptest! {
         let mut take = |n: usize| {
             let (part, after) = rest.split_at(n.min(rest.len()));
             rest = after;
-            lines += part.iter().filter(|&&b| b == b'\n').count();
+            lines += memchr::memchr_iter(b'\n', part).count();
             part
         };
         for event in events {
