@@ -40,7 +40,7 @@ pub(crate) struct Session {
     shared: Rc<Shared>,
     state: State,
     /// Requests whose replies have not left; lent by the service, `None` when there are none.
-    records: Option<Box<VecDeque<Record>>>,
+    records: Option<Records>,
     /// Bytes sent when the last reply had left.
     logged: u64,
     /// Input is paused because of the pipeline's depth, or a 1.0 client that must wait.
@@ -56,6 +56,9 @@ enum State {
     /// Nothing more is read; the last reply is on its way.
     Closing,
 }
+
+/// The requests whose replies have not left, oldest first; boxed, as it is lent and given back.
+pub(crate) type Records = Box<VecDeque<Record>>;
 
 /// One request whose reply has not left.
 #[derive(Default)]
@@ -113,11 +116,13 @@ impl Session {
     }
 
     fn push_record(&mut self, record: Record) {
-        self.records.get_or_insert_with(|| self.shared.queue()).push_back(record);
+        self.records
+            .get_or_insert_with(|| self.shared.spare_queue().unwrap_or_default())
+            .push_back(record);
     }
 
     /// Handles a complete head.
-    fn head(&mut self, frame: &[u8], cx: &mut Context<'_>) -> Result<(), Close> {
+    fn head(&mut self, frame: &[u8], cx: &mut Context<'_>) {
         let mut head = frame;
         while let Some(rest) = head.strip_prefix(b"\r\n") {
             head = rest;
@@ -128,12 +133,12 @@ impl Session {
             Ok(parsed) => self.request(&parsed, head, cx),
             Err(reject) => {
                 drop(table);
-                self.refuse(reject, cx)
+                self.refuse(reject, cx);
             }
         }
     }
 
-    fn request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) -> Result<(), Close> {
+    fn request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) {
         let shared = self.shared.clone();
         count(&shared.figures.requests);
         self.head_clock = false;
@@ -217,13 +222,11 @@ impl Session {
                 });
                 cx.set_timeout(shared.settings.body_timeout);
                 self.state = State::Body(Box::new(body));
-                Ok(())
             }
             None if self.stopping => self.close_behind(cx),
             None => {
                 cx.clear_timeout();
                 self.hold_when_full(cx);
-                Ok(())
             }
         }
     }
@@ -246,15 +249,14 @@ impl Session {
     }
 
     /// Nothing is read behind this request: its reply, already queued, is the last.
-    fn close_behind(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+    fn close_behind(&mut self, cx: &mut Context<'_>) {
         self.state = State::Closing;
         cx.pause_input();
         cx.clear_timeout();
-        Ok(())
     }
 
     /// Answers input that is no request, and closes.
-    fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) -> Result<(), Close> {
+    fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) {
         count(&self.shared.figures.refused);
         let mut record = self.shared.record();
         if self.shared.log.is_some() {
@@ -263,7 +265,7 @@ impl Session {
         }
         let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
         self.answer(Reply::text(reject.status, reject.reason), asked, record, cx);
-        self.close_behind(cx)
+        self.close_behind(cx);
     }
 
     /// Queues a reply that is there.
@@ -345,7 +347,8 @@ impl Session {
             if self.in_flight() == 0 {
                 return Err(Close::Linger);
             }
-            return self.close_behind(cx);
+            self.close_behind(cx);
+            return Ok(());
         }
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
         if self.in_flight() == 0 {
@@ -432,19 +435,26 @@ impl Protocol for Session {
 
     fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Close> {
         match (frame, &self.state) {
-            (Frame::End(head), State::Head) => self.head(head, cx),
+            (Frame::End(head), State::Head) => {
+                self.head(head, cx);
+                Ok(())
+            }
             (Frame::Part(part), State::Body(_)) => self.body(part, false, cx),
             (Frame::End(part), State::Body(_)) => self.body(part, true, cx),
             (Frame::Malformed(bytes) | Frame::Overlong(bytes), State::Head) => {
                 match head_end(bytes, 0) {
-                    HeadEnd::Invalid(reject) => self.refuse(reject, cx),
+                    HeadEnd::Invalid(reject) => {
+                        self.refuse(reject, cx);
+                        Ok(())
+                    }
                     _ => Err(Close::Flush),
                 }
             }
             (Frame::Eof(_), State::Head) if self.in_flight() > 0 => {
                 // A client may end its side and still wait for its replies.
                 self.stopping = true;
-                self.close_behind(cx)
+                self.close_behind(cx);
+                Ok(())
             }
             (Frame::Eof(_), State::Body(_)) => {
                 self.body_refused(Reject::bad("the body was cut short"), cx)
@@ -476,7 +486,10 @@ impl Protocol for Session {
                 cx.set_timeout(self.shared.settings.head_timeout);
                 Ok(())
             }
-            State::Head => self.refuse(Reject::with(408, "the request came too slowly"), cx),
+            State::Head => {
+                self.refuse(Reject::with(408, "the request came too slowly"), cx);
+                Ok(())
+            }
             State::Body(body) if body.received() == 0 && self.in_flight() > 1 => {
                 // The client may wait for its 100, which waits for the replies before it.
                 cx.set_timeout(self.shared.settings.body_timeout);
@@ -522,7 +535,7 @@ impl Protocol for Session {
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            State::Closing => Ok(()),
         }
     }
 
@@ -530,7 +543,10 @@ impl Protocol for Session {
         self.stopping = true;
         match &self.state {
             State::Head if self.in_flight() == 0 => Err(Close::Flush),
-            State::Head => self.close_behind(cx),
+            State::Head => {
+                self.close_behind(cx);
+                Ok(())
+            }
             State::Body(_) | State::Closing => Ok(()),
         }
     }

@@ -214,7 +214,8 @@ fn trailers_are_never_fields_of_the_head() {
 fn a_body_cut_short_is_not_stored() {
     for request in [
         "POST /takes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello".to_owned(),
-        "POST /takes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello".to_owned(),
+        "POST /takes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"
+            .to_owned(),
         "POST /takes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
             .to_owned(),
     ] {
@@ -381,10 +382,7 @@ fn any_other_expectation() {
 
 #[test]
 fn an_upgrade_in_1_0_is_ignored() {
-    kept(
-        200,
-        "GET /f HTTP/1.0\r\nConnection: keep-alive, upgrade\r\nUpgrade: websocket\r\n\r\n",
-    );
+    kept(200, "GET /f HTTP/1.0\r\nConnection: keep-alive, upgrade\r\nUpgrade: websocket\r\n\r\n");
 }
 
 #[test]

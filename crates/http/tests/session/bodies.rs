@@ -140,11 +140,9 @@ fn the_end_of_a_client_whose_body_waits_is_noticed_afterwards() {
 
 #[test]
 fn a_collector_that_refuses_gives_the_answer() {
-    for (refused, status) in [
-        (Refused::TooLarge, 413),
-        (Refused::NoSpace, 507),
-        (Refused::Failed("secret".into()), 500),
-    ] {
+    for (refused, status) in
+        [(Refused::TooLarge, 413), (Refused::NoSpace, 507), (Refused::Failed("secret".into()), 500)]
+    {
         for at_once in [true, false] {
             let (mut server, taken, shelf) = taking();
             let peer = server.connect();

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use medusa_core::handle::JobLost;
 use medusa_core::testing::{Harness, How, START_UNIX};
 use medusa_fs::{
-    Detail, Entries, Error, ErrorKind, FileSystem, Freshness, LocalTree, MemoryTree,
-    Metadata, OpenFile, Persona, Placement, Staged, Stamp, TreeOptions, VirtualPath, WriteFile,
+    Detail, Entries, Error, ErrorKind, FileSystem, Freshness, LocalTree, MemoryTree, Metadata,
+    OpenFile, Persona, Placement, Staged, Stamp, TreeOptions, VirtualPath, WriteFile,
 };
 use medusa_http::limits::{CACHED_FILE_BYTES, LISTING_ENTRIES};
 use medusa_http::{Files, FilesOptions};
@@ -233,9 +233,12 @@ fn validators_stand_in_every_answer_about_the_file() {
     let mut server = digits();
     let tag = etag(&mut server);
     assert!(tag.starts_with('"') && tag.ends_with('"'), "a strong one: {tag}");
-    for (lines, status) in
-        [("", 200), ("Range: bytes=1-2\r\n", 206), ("Range: bytes=1-2,5-5\r\n", 206), ("If-None-Match: *\r\n", 304)]
-    {
+    for (lines, status) in [
+        ("", 200),
+        ("Range: bytes=1-2\r\n", 206),
+        ("Range: bytes=1-2,5-5\r\n", 206),
+        ("If-None-Match: *\r\n", 304),
+    ] {
         let answer = server.get("/f.txt", lines);
         assert_eq!(answer.status, status);
         assert_eq!(answer.field("ETag"), Some(&*tag), "{lines}");
@@ -388,9 +391,7 @@ fn several_ranges_come_in_parts() {
     let large = "0123456789".repeat(20_000);
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("f.txt"), &large).expect("it is written");
-    for (server, size) in
-        [(&mut digits(), 10), (&mut serve_dir(directory.path()), large.len())]
-    {
+    for (server, size) in [(&mut digits(), 10), (&mut serve_dir(directory.path()), large.len())] {
         let answer = server.get("/f.txt", "Range: bytes=7-8,0-1,1-2,-1\r\n");
         assert_eq!((answer.status, answer.field("Content-Range")), (206, None));
         let last = size - 1;
@@ -502,7 +503,11 @@ fn a_file_truncated_while_it_is_sent_closes_the_connection_early() {
     peer.set_write_room(100_000);
     peer.send(get("/f", "") + &get("/f", ""));
     server.h.run();
-    fs::File::options().write(true).open(&path).and_then(|f| f.set_len(500_000)).expect("it is cut");
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|f| f.set_len(500_000))
+        .expect("it is cut");
     peer.grant_all();
     server.h.run();
     let answer = only(answers(&peer.take()));
@@ -675,12 +680,7 @@ impl FileSystem for Watched {
     fn rename(&self, _: &Persona, _: &VirtualPath, _: &VirtualPath) -> medusa_fs::Result<()> {
         unreachable!("nothing is written")
     }
-    fn set_modified(
-        &self,
-        _: &Persona,
-        _: &VirtualPath,
-        _: SystemTime,
-    ) -> medusa_fs::Result<()> {
+    fn set_modified(&self, _: &Persona, _: &VirtualPath, _: SystemTime) -> medusa_fs::Result<()> {
         unreachable!("nothing is written")
     }
     fn set_mode(&self, _: &Persona, _: &VirtualPath, _: u32) -> medusa_fs::Result<()> {

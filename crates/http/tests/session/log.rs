@@ -53,7 +53,10 @@ fn each_request_has_a_line_with_the_bytes_of_its_body() {
         (get("/f", "Range: bytes=2-4\r\n"), r#""GET /f HTTP/1.1" 206 3 "-" "-""#),
         (get("/f", "If-None-Match: *\r\n"), r#""GET /f HTTP/1.1" 304 0 "-" "-""#),
         ("GET /now HTTP/1.0\r\n\r\n".into(), r#""GET /now HTTP/1.0" 200 5 "-" "-""#),
-        ("GET http://b/now HTTP/1.1\r\nHost: a\r\n\r\n".into(), r#""GET http://b/now HTTP/1.1" 200 5 "-" "-""#),
+        (
+            "GET http://b/now HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+            r#""GET http://b/now HTTP/1.1" 200 5 "-" "-""#,
+        ),
     ] {
         let (mut server, _) = server();
         server.send(&request);
@@ -64,7 +67,8 @@ fn each_request_has_a_line_with_the_bytes_of_its_body() {
 #[test]
 fn the_head_of_a_100_does_not_count_as_body() {
     let (mut server, _) = server();
-    let lead = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let lead =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
     server.send(lead.to_owned() + "hello");
     assert_eq!(lines(&server), [r#""POST /echo HTTP/1.1" 200 7 "-" "-""#]);
 }
@@ -177,10 +181,10 @@ fn an_aborted_stream_has_a_line_with_what_was_sent() {
 #[test]
 fn what_a_client_sends_stays_within_its_quotes_and_its_line() {
     for (sent, logged) in [
-        (b"a\"b".as_slice(), r"a\x22b"),
+        (b"a\"b".as_slice(), r#"a\"b"#),
         (b"a\\b", r"a\\b"),
-        (b"\\\"", r"\\\x22"),
-        (b"\"\"", r"\x22\x22"),
+        (b"\\\"", r#"\\\""#),
+        (b"\"\"", r#"\"\""#),
         (b"a\tb", r"a\x09b"),
         (b"\xff\xfe", r"\xff\xfe"),
         ("ä".as_bytes(), r"\xc3\xa4"),
@@ -194,14 +198,15 @@ fn what_a_client_sends_stays_within_its_quotes_and_its_line() {
     }
     let (mut server, _) = server();
     server.send(get("/x\"y\\z", ""));
-    assert!(lines(&server)[0].starts_with(r#""GET /x\x22y\\z HTTP/1.1" 404 "#));
+    assert!(lines(&server)[0].starts_with(r#""GET /x\"y\\z HTTP/1.1" 404 "#));
 }
 
 #[test]
 fn lines_name_their_own_peer_and_second() {
     let (mut server, _) = server();
     let v6 = Peer::V6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 5000);
-    let peers = [(v6, "2001:db8::1"), (Peer::Unix, "unix"), (Peer::V4([1, 2, 3, 4].into(), 5), "1.2.3.4")];
+    let peers =
+        [(v6, "2001:db8::1"), (Peer::Unix, "unix"), (Peer::V4([1, 2, 3, 4].into(), 5), "1.2.3.4")];
     for (from, shown) in peers {
         let peer = server.h.accept_from(&server.service, from).expect("it is accepted");
         peer.send(get("/now", ""));
@@ -227,5 +232,8 @@ fn a_server_may_keep_no_log() {
     let peer = h.accept(&service);
     peer.send(get("/now", "").repeat(3) + "bad\r\n\r\n");
     h.run();
-    assert_eq!(crate::server::statuses(&crate::server::answers(&peer.take())), [200, 200, 200, 400]);
+    assert_eq!(
+        crate::server::statuses(&crate::server::answers(&peer.take())),
+        [200, 200, 200, 400]
+    );
 }

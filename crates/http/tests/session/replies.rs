@@ -174,10 +174,9 @@ fn a_producer_that_fails_never_looks_complete() {
                     Reply::new(200).body(Body::Producer(failing, len))
                 };
                 let copies: Vec<_> = pieces.iter().map(|_| bytes("some")).collect();
-                server.extensions().insert(
-                    0,
-                    at("/fails", move |_, _| Handled::Now(reply(&copies))),
-                );
+                server
+                    .extensions()
+                    .insert(0, at("/fails", move |_, _| Handled::Now(reply(&copies))));
                 let path = if late { "/late" } else { "/fails" };
                 let request = get(path, "").replace("1.1", version) + &get("/now", "");
                 let peer = server.connect();
@@ -276,8 +275,7 @@ fn an_extension_cannot_write_the_fields_of_the_session() {
 #[test]
 fn a_status_that_cannot_be_written_is_a_500() {
     for status in [0, 99, 1000, u16::MAX] {
-        let mut server =
-            Server::new(vec![at("/x", move |_, _| Handled::Now(Reply::new(status)))]);
+        let mut server = Server::new(vec![at("/x", move |_, _| Handled::Now(Reply::new(status)))]);
         let answer = server.get("/x", "");
         assert_eq!((answer.status, answer.body.len()), (500, 0), "{status}");
     }
