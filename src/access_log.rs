@@ -5,9 +5,10 @@
 //! counted, so memory stays bounded and requests never wait for a slow disk or a paused terminal.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use medusa_core::Handle;
 use medusa_http::access_log::AccessLog;
 
 /// Bytes gathered before they are handed over.
-const BUFFER_BYTES: usize = 32 * 1024;
+const BUFFER_BYTES: usize = 128 * 1024;
 /// Buffers that wait to be written; further ones are dropped.
-const BUFFERS: usize = 32;
+const BUFFERS: usize = 16;
 /// How long a line waits at most before it is handed over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -30,23 +31,45 @@ struct Inner {
     /// A timer will hand over what is in the buffer.
     timed: Cell<bool>,
     dropped: Cell<u64>,
-    out: RefCell<Option<SyncSender<Vec<u8>>>>,
+    shared: Arc<Shared>,
     writer: Cell<Option<JoinHandle<()>>>,
+}
+
+/// What the loop and the writing thread pass to each other.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    handed_over: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    full: VecDeque<Vec<u8>>,
+    /// A buffer that was written out, to be filled again: the caches still know it.
+    spare: Option<Vec<u8>>,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Lines {
     /// Starts the writing thread.
-    pub(crate) fn new(handle: &Handle, out: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(BUFFERS);
-        let writer = std::thread::Builder::new()
-            .name("medusa-log".to_owned())
-            .spawn(move || write_all(&receiver, out))?;
+    pub(crate) fn new(handle: &Handle, out: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let writer = std::thread::Builder::new().name("medusa-log".to_owned()).spawn({
+            let shared = shared.clone();
+            move || write_all(&shared, out)
+        })?;
         Ok(Self(Rc::new(Inner {
             handle: handle.clone(),
             buffer: RefCell::default(),
             timed: Cell::new(false),
             dropped: Cell::new(0),
-            out: RefCell::new(Some(sender)),
+            shared,
             writer: Cell::new(Some(writer)),
         })))
     }
@@ -54,7 +77,8 @@ impl Lines {
     /// Writes out what is left; for the end of the program.
     pub(crate) fn finish(&self) {
         self.0.hand_over();
-        self.0.out.replace(None);
+        self.0.shared.lock().closed = true;
+        self.0.shared.handed_over.notify_one();
         if let Some(writer) = self.0.writer.take() {
             // It can only have panicked while writing, which it has said itself.
             let _ = writer.join();
@@ -74,7 +98,7 @@ impl AccessLog for Lines {
         let full = {
             let mut buffer = inner.buffer.borrow_mut();
             if buffer.capacity() == 0 {
-                buffer.reserve(BUFFER_BYTES + 1024);
+                buffer.reserve(BUFFER_BYTES + BUFFER_BYTES / 8);
             }
             write(&mut buffer);
             buffer.len() >= BUFFER_BYTES
@@ -97,28 +121,41 @@ impl Inner {
         if buffer.is_empty() {
             return;
         }
-        let out = self.out.borrow();
-        let Some(out) = &*out else { return };
-        if let Err(TrySendError::Full(lost)) = out.try_send(buffer) {
-            let lines = memchr_count(&lost);
-            self.dropped.set(self.dropped.get() + lines);
-            tracing::warn!(
-                "the log's reader is too slow: {lines} lines were dropped, {} so far",
-                self.dropped.get()
-            );
+        let mut state = self.shared.lock();
+        if state.full.len() < BUFFERS {
+            state.full.push_back(buffer);
+            if let Some(spare) = state.spare.take() {
+                self.buffer.replace(spare);
+            }
+            drop(state);
+            self.shared.handed_over.notify_one();
+            return;
         }
+        drop(state);
+        let lines = buffer.split(|&b| b == b'\n').count() as u64 - 1;
+        self.dropped.set(self.dropped.get() + lines);
+        tracing::warn!(
+            "the log's reader is too slow: {lines} lines were dropped, {} so far",
+            self.dropped.get()
+        );
     }
 }
 
-fn memchr_count(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&b| b == b'\n').count() as u64
-}
-
-fn write_all(buffers: &Receiver<Vec<u8>>, mut out: impl Write) {
-    while let Ok(buffer) = buffers.recv() {
-        // Nobody is left to tell that the log's end is closed.
-        if out.write_all(&buffer).and_then(|()| out.flush()).is_err() {
+/// Writes what is handed over, until the end.
+fn write_all(shared: &Shared, mut out: impl Write) {
+    let mut state = shared.lock();
+    loop {
+        if let Some(mut buffer) = state.full.pop_front() {
+            drop(state);
+            // Nobody is left to tell that the log's end is closed.
+            let _ = out.write_all(&buffer).and_then(|()| out.flush());
+            buffer.clear();
+            state = shared.lock();
+            state.spare = Some(buffer);
+        } else if state.closed {
             return;
+        } else {
+            state = shared.handed_over.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

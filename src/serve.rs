@@ -64,12 +64,11 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     let failed = |what: &str, e: io::Error| Failure::System(format!("cannot {what}: {e}"));
     let mut reactor =
         Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
-    let lines = match options.log_level >= LogLevel::Info {
-        true => Some(
-            Lines::new(reactor.handle(), io::stderr())
-                .map_err(|e| failed("start the log's thread", e))?,
-        ),
-        false => None,
+    let lines = if options.log_level >= LogLevel::Info {
+        let lines = Lines::new(reactor.handle(), io::stderr());
+        Some(lines.map_err(|e| failed("start the log's thread", e))?)
+    } else {
+        None
     };
     let files = Files::new(tree, Persona::Process, FilesOptions::default());
     let service = Rc::new(HttpService::new(
@@ -165,7 +164,7 @@ fn raise_descriptor_limit() -> u64 {
         let raised = limit.maximum;
         let before = limit.current;
         limit.current = raised;
-        if setrlimit(Resource::Nofile, limit.clone()).is_err() {
+        if setrlimit(Resource::Nofile, limit).is_err() {
             limit.current = before;
         }
     }

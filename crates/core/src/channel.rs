@@ -12,22 +12,22 @@
 //! input as far as budgets and back-pressure allow, then flushes, so that replies leave before
 //! the loop sleeps, and all replies to one read leave together.
 
-use std::io;
-use std::rc::Rc;
+mod io;
 
-use crate::address::Peer;
+use std::io::{Error, ErrorKind};
+
+pub(crate) use self::io::{Io, Phase};
 use crate::engine::ChannelId;
 use crate::handle::Handle;
 use crate::limits::{
-    ChannelSettings, FRAMES_A_TURN, LINGER_BYTES, LINGER_TIME, PIECE_LOG2, READ_BUFFER_BYTES,
-    READ_BYTES_A_TURN, WRITE_BYTES_A_TURN,
+    FRAMES_A_TURN, LINGER_BYTES, LINGER_TIME, READ_BUFFER_BYTES, READ_BYTES_A_TURN,
+    WRITE_BYTES_A_TURN,
 };
 use crate::output::{Flushed, OutputQueue};
 use crate::producer::Pull;
 use crate::protocol::{Close, Closed, Context, Frame, Protocol};
 use crate::sys::SHORT_READ_DRAINS;
-use crate::terminator::{Cut, Terminator};
-use crate::transport::Transport;
+use crate::terminator::Cut;
 
 /// What all channels share while they are driven: one at a time has it.
 pub(crate) struct Pump {
@@ -55,68 +55,6 @@ impl Pump {
 pub(crate) struct Channel {
     pub(crate) protocol: Box<dyn Protocol>,
     pub(crate) io: Io,
-}
-
-/// A connection without its protocol.
-pub(crate) struct Io {
-    pub(crate) transport: Transport,
-    pub(crate) terminator: Terminator,
-    /// Input that was read and not yet cut; empty without storage on an idle connection.
-    pub(crate) stash: Vec<u8>,
-    /// What is waiting to leave; `None` on an idle connection.
-    pub(crate) out: Option<Box<OutputQueue>>,
-    pub(crate) settings: Rc<ChannelSettings>,
-    /// The protocol's deadline as a tick; 0 is none.
-    pub(crate) deadline: u64,
-    /// When stalled output closes the connection; 0 while nothing is stalled.
-    pub(crate) stall: u64,
-    /// The tick under which the engine keeps this channel's timer; 0 is none. Never later than
-    /// the nearest deadline.
-    pub(crate) armed: u64,
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
-    /// When it began, and when bytes last moved, as ticks.
-    pub(crate) opened: u64,
-    pub(crate) active: u64,
-    pub(crate) put_back: usize,
-    pub(crate) peer: Peer,
-    /// Bytes of the stash that the terminator has searched already.
-    pub(crate) scanned: u32,
-    /// Which listener accepted it; 0 is none.
-    pub(crate) listener: u32,
-    pub(crate) phase: Phase,
-    pub(crate) closing: Option<Close>,
-    /// log2 of the piece asked of producers, adjusting itself to how quickly the peer takes them.
-    pub(crate) piece_log2: u8,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// A short read does not say that the socket is empty: the peer's side has ended, or there is
-    /// urgent data. Reading goes on until the socket would block.
-    pub(crate) reads_short: bool,
-    pub(crate) eof: bool,
-    /// The connection is broken: what arrived before is still read, then it ends.
-    pub(crate) broken: bool,
-    /// The output queue reached its high mark, and has not come down to the low one.
-    backed_up: bool,
-    /// The stash may hold whole frames: cut before reading.
-    pub(crate) stash_fresh: bool,
-    pub(crate) discarding: bool,
-    /// A framer refused the input: nothing is cut until another terminator is set.
-    pub(crate) malformed: bool,
-    /// The protocol wants no input for now.
-    pub(crate) paused: bool,
-    pub(crate) held_by_operator: bool,
-    /// It stands in the list of channels that go on without an event.
-    pub(crate) runnable: bool,
-    /// The server's own: a shutdown leaves it alone.
-    pub(crate) background: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
-    Connecting,
-    Open,
-    Lingering,
 }
 
 /// Why a channel is driven.
@@ -149,119 +87,6 @@ struct Budget {
     frames: usize,
     read: usize,
     write: usize,
-}
-
-impl Io {
-    pub(crate) fn new(
-        transport: Transport,
-        peer: Peer,
-        settings: Rc<ChannelSettings>,
-        phase: Phase,
-        tick: u64,
-    ) -> Self {
-        let mut io = Self {
-            transport,
-            terminator: Terminator::None,
-            stash: Vec::new(),
-            out: None,
-            settings: settings.clone(),
-            deadline: 0,
-            stall: 0,
-            armed: 0,
-            received: 0,
-            sent: 0,
-            opened: tick,
-            active: tick,
-            put_back: 0,
-            peer,
-            scanned: 0,
-            listener: 0,
-            phase,
-            closing: None,
-            piece_log2: 0,
-            readable: true,
-            writable: phase == Phase::Open,
-            reads_short: false,
-            eof: false,
-            broken: false,
-            backed_up: false,
-            stash_fresh: false,
-            discarding: false,
-            malformed: false,
-            paused: false,
-            held_by_operator: false,
-            runnable: false,
-            background: false,
-        };
-        io.set_settings(settings);
-        io
-    }
-
-    pub(crate) fn set_settings(&mut self, settings: Rc<ChannelSettings>) {
-        self.piece_log2 = log2(settings.piece_start_bytes);
-        self.settings = settings;
-    }
-
-    /// The nearest deadline as a tick; 0 is none.
-    pub(crate) fn nearest_deadline(&self) -> u64 {
-        match (self.deadline, self.stall) {
-            (0, other) | (other, 0) => other,
-            (a, b) => a.min(b),
-        }
-    }
-
-    fn over_high(&self) -> bool {
-        self.out.as_ref().is_some_and(|o| {
-            o.queued_bytes() >= self.settings.output_high_bytes.max(1) || o.too_many_items()
-        })
-    }
-
-    fn under_low(&self) -> bool {
-        self.out.as_ref().is_none_or(|o| {
-            o.queued_bytes() <= self.settings.output_low_bytes && !o.too_many_items()
-        })
-    }
-
-    fn takes_input(&mut self) -> bool {
-        self.backed_up |= self.over_high();
-        self.closing.is_none()
-            && !self.paused
-            && !self.malformed
-            && !self.held_by_operator
-            && !self.backed_up
-    }
-
-    fn has_output(&self) -> bool {
-        self.out.as_ref().is_some_and(|o| !o.is_empty())
-    }
-
-    /// Why the connection broke.
-    fn breakage(&self) -> Closed {
-        let error = self.transport.connected().err();
-        // The error may have been told already, to a read.
-        let error = error.filter(|e| e.kind() != io::ErrorKind::NotConnected);
-        Closed::Peer(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
-    }
-
-    fn piece(&self) -> usize {
-        1 << self.piece_log2
-    }
-
-    /// Offers a quick peer larger pieces and a slow one smaller.
-    fn adjust_piece(&mut self, flushed: Flushed, written: usize) {
-        let (min, max) = (log2(self.settings.piece_min_bytes), log2(self.settings.piece_max_bytes));
-        if flushed == Flushed::Blocked {
-            if written < self.piece() {
-                self.piece_log2 = (self.piece_log2 - 1).max(min);
-            }
-        } else if written >= self.piece() {
-            self.piece_log2 = (self.piece_log2 + 1).min(max);
-        }
-    }
-}
-
-fn log2(bytes: usize) -> u8 {
-    (bytes.max(1).ilog2() as u8).clamp(*PIECE_LOG2.start(), *PIECE_LOG2.end())
 }
 
 impl Channel {
@@ -302,7 +127,7 @@ impl Channel {
             Budget { frames: FRAMES_A_TURN, read: READ_BYTES_A_TURN, write: WRITE_BYTES_A_TURN };
         if self.io.phase == Phase::Connecting {
             if cause == Cause::Timeout {
-                let late = io::Error::new(io::ErrorKind::TimedOut, "no connection within the time");
+                let late = Error::new(ErrorKind::TimedOut, "no connection within the time");
                 return Err(Closed::ConnectFailed(late));
             }
             if cause != Cause::Opened {
@@ -335,8 +160,7 @@ impl Channel {
                 return Ok(true);
             }
             // Flushing may have made room, and passed marks may have changed what is wanted.
-            let more = self.io.takes_input()
-                && (self.io.stash_fresh || (self.io.readable && !self.io.eof));
+            let more = self.io.has_input() && self.io.takes_input();
             let unsent = flushed == Flushed::Drained && self.io.has_output();
             if !more && !unsent {
                 return if self.io.broken { Err(self.io.breakage()) } else { Ok(false) };
@@ -375,47 +199,45 @@ impl Channel {
     ) -> Result<bool, Closed> {
         if self.io.closing.is_some() && self.io.stash.capacity() > 0 {
             // Nobody will ask for it, and its peer may be long in taking the last output.
-            self.io.stash = Vec::new();
+            self.io.take_stash();
         }
-        while self.io.takes_input() {
+        while self.io.has_input() && self.io.takes_input() {
             if budget.frames == 0 || budget.read == 0 {
-                return Ok(self.io.stash_fresh || (self.io.readable && !self.io.eof));
+                return Ok(true);
             }
-            let held = self.io.stash.len();
-            let mut filled = held;
             if self.io.stash_fresh {
-                pump.read_buffer[..held].copy_from_slice(&self.io.stash);
+                let (stash, from) = self.io.take_stash();
+                let at = from + self.cut_from(id, pump, &stash[from..], budget)?;
+                self.io.keep_stash(stash, at);
             } else {
-                if !self.io.readable || self.io.eof {
-                    return Ok(false);
-                }
+                let held = self.io.stashed().len();
                 let room = self.io.settings.read_bytes.clamp(1, READ_BUFFER_BYTES - held);
                 match self.io.transport.read(&mut pump.read_buffer[held..held + room]) {
                     Ok(0) => {
                         self.io.eof = true;
                         self.io.readable = false;
-                        let rest = std::mem::take(&mut self.io.stash);
-                        self.call(id, pump, |p, cx| p.input(Frame::Eof(&rest), cx))?;
+                        let (stash, from) = self.io.take_stash();
+                        let rest = Frame::Eof(&stash[from..]);
+                        self.call(id, pump, |p, cx| p.input(rest, cx))?;
                         return Ok(false);
                     }
                     Ok(n) => {
                         if n < room && SHORT_READ_DRAINS && !self.io.reads_short {
                             self.io.readable = false;
                         }
-                        pump.read_buffer[..held].copy_from_slice(&self.io.stash);
-                        filled += n;
+                        pump.read_buffer[..held].copy_from_slice(self.io.stashed());
                         self.io.received += n as u64;
                         self.io.active = pump.handle.tick();
                         budget.read = budget.read.saturating_sub(n);
+                        self.cut(id, pump, held + n, held, budget)?;
                     }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {
                         self.io.readable = false;
                         return Ok(false);
                     }
                     Err(e) => return Err(Closed::Peer(e)),
                 }
             }
-            self.cut(id, pump, filled, held, budget)?;
         }
         Ok(false)
     }
@@ -442,13 +264,13 @@ impl Channel {
         };
         let rest = &buffer[at..filled];
         if rest.is_empty() {
-            if self.io.stash.capacity() > 0 {
-                self.io.stash = Vec::new();
+            if held > 0 {
+                self.io.take_stash();
             }
         } else if at == 0 && held > 0 {
             self.io.stash.extend_from_slice(&rest[held..]);
         } else {
-            self.io.stash = rest.to_vec();
+            (self.io.stash, self.io.stash_at) = (rest.to_vec(), 0);
         }
         pump.read_buffer = buffer;
         Ok(())
@@ -469,6 +291,9 @@ impl Channel {
                 return Ok(at);
             }
             let rest = &buffer[at..];
+            if rest.is_empty() && !self.io.terminator.ends_at_once() {
+                break;
+            }
             if self.io.discarding {
                 let (done, ended) = self.io.terminator.discard(rest);
                 at += done;
@@ -581,7 +406,7 @@ impl Channel {
         }
         if self.io.phase != Phase::Lingering {
             self.io.phase = Phase::Lingering;
-            self.io.stash = Vec::new();
+            self.io.take_stash();
             // Counts from here what is thrown away.
             self.io.put_back = 0;
             self.io.deadline = pump.handle.after(LINGER_TIME);
@@ -600,7 +425,7 @@ impl Channel {
                         return Err(Closed::Done);
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.io.readable = false,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.io.readable = false,
                 Err(_) => return Err(Closed::Done),
             }
         }

@@ -2,9 +2,9 @@
 //!
 //! The one design choice: the engine is driven. The reactor tells it which sockets are ready and
 //! what time it is, on real sockets; the harness does the same in memory under virtual time. A
-//! turn is: [`Engine::set_time`], [`Engine::ready`] for each event, [`Engine::settle`], then
-//! whatever [`Engine::take_requests`] gives is carried out, and the driver sleeps for at most
-//! [`Engine::next_wait`].
+//! turn is: `set_time`, `ready` for each event, `settle`, then
+//! whatever `take_requests` gives is carried out, and the driver sleeps for at most
+//! `next_wait`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -62,6 +62,8 @@ pub struct Engine {
     /// Connections that ended in this turn, by the listener that had accepted them.
     ended: Vec<u32>,
     background: usize,
+    /// A shutdown was asked for: what opens from now on hears of it too.
+    stopping: bool,
     pub(crate) figures: Figures,
 }
 
@@ -98,6 +100,7 @@ impl Engine {
             requests: Vec::new(),
             ended: Vec::new(),
             background: 0,
+            stopping: false,
             figures: Figures::default(),
         }
     }
@@ -150,6 +153,9 @@ impl Engine {
     /// Opens a channel whose connection stands.
     pub(crate) fn start(&mut self, id: ChannelId) {
         self.drive(id, Cause::Opened);
+        if self.stopping && self.channels.get(id).is_some_and(|c| !c.io.background) {
+            self.drive(id, Cause::Shutdown);
+        }
     }
 
     /// Ends a channel whose connection could not be made.
@@ -169,7 +175,7 @@ impl Engine {
                 return;
             }
             match io.transport.connected() {
-                Ok(()) => self.drive(id, Cause::Opened),
+                Ok(()) => self.start(id),
                 Err(e) if e.kind() == io::ErrorKind::NotConnected && !closed => {}
                 Err(e) => self.connect_failed(id, e),
             }
@@ -325,6 +331,7 @@ impl Engine {
 
     /// Asks every connection to finish what is in flight and to close.
     pub(crate) fn shut_down(&mut self) {
+        self.stopping = true;
         let ids: Vec<_> = self.channels.keys().collect();
         for id in ids {
             if self.channels.get(id).is_some_and(|c| !c.io.background) {

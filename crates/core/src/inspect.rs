@@ -240,7 +240,7 @@ fn describe(engine: &Engine, channel: &Channel) -> Node {
             .field("sent", Value::Bytes(io.sent))
             .field("queued", Value::Bytes(io.out.as_ref().map_or(0, |o| o.queued_bytes()) as u64))
             .field("queue", Value::Count(io.out.as_ref().map_or(0, |o| o.len()) as u64))
-            .field("stashed", Value::Bytes(io.stash.len() as u64))
+            .field("stashed", Value::Bytes(io.stashed().len() as u64))
             .field("piece", Value::Bytes(1 << io.piece_log2))
             .field("listener", Value::Count(u64::from(io.listener)))
     }

@@ -37,11 +37,12 @@ mod tests;
 pub mod transport;
 
 pub use address::{Address, Peer};
+pub use bytes::Bytes;
 pub use engine::ChannelId;
 pub use handle::{Handle, Waker};
 pub use limits::ChannelSettings;
 pub use producer::{Aborted, FileRange, Piece, Producer, Pull};
-pub use protocol::{Close, Closed, Context, Ending, Frame, Protocol, Service};
-pub use reactor::{Reactor, Settings};
+pub use protocol::{Close, Closed, Context, Ending, Frame, Protocol, Service, service};
+pub use reactor::{ListenOptions, Reactor, Settings};
 pub use remote::Remote;
 pub use terminator::Terminator;

@@ -83,6 +83,9 @@ pub const COLLECTOR_BUFFERS: usize = 2;
 /// Bytes of one such buffer.
 pub const COLLECTOR_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Pieces in a feed at which its pusher is told to stop, however few bytes they have.
+pub const FEED_PIECES: usize = 1024;
+
 /// Default high mark of a feed, in bytes: at or above it the pusher is told to stop.
 pub const FEED_HIGH_BYTES: usize = 64 * 1024;
 

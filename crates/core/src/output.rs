@@ -25,6 +25,8 @@ pub(crate) struct OutputQueue {
     items: VecDeque<Item>,
     /// Bytes that are made and not sent: `Inline` and `Bytes` items.
     made: usize,
+    /// There may be items other than `Inline` and `Mark`.
+    mixed: bool,
 }
 
 enum Item {
@@ -90,17 +92,20 @@ impl OutputQueue {
             self.push_copy(&bytes);
         } else {
             self.made += bytes.len();
+            self.mixed = true;
             self.items.push_back(Item::Bytes(bytes));
         }
     }
 
     pub(crate) fn push_file(&mut self, range: FileRange) {
         if range.len > 0 {
+            self.mixed = true;
             self.items.push_back(Item::File(range));
         }
     }
 
     pub(crate) fn push_producer(&mut self, producer: Box<dyn Producer>) {
+        self.mixed = true;
         self.items.push_back(Item::Producer(producer));
     }
 
@@ -119,9 +124,15 @@ impl OutputQueue {
         marks: &mut Vec<(u64, u64)>,
         pull: &mut Pull<'_>,
     ) -> Result<Flushed, Closed> {
+        if !self.mixed
+            && let Some(flushed) = self.flush_inline(transport, budget, sent, marks)
+        {
+            return flushed;
+        }
         loop {
             self.advance(0, sent, marks);
             if self.items.is_empty() {
+                self.mixed = false;
                 return Ok(Flushed::Drained);
             }
             if *budget == 0 {
@@ -164,6 +175,44 @@ impl OutputQueue {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
                 Err(e) => return Err(Closed::Peer(e)),
             }
+        }
+    }
+
+    /// Sends a queue of nothing but small pieces, the common case, in one call. `None` is left to
+    /// the long way: the call took some, and the rest must be tried.
+    fn flush_inline(
+        &mut self,
+        transport: &mut Transport,
+        budget: &mut usize,
+        sent: &mut u64,
+        marks: &mut Vec<(u64, u64)>,
+    ) -> Option<Result<Flushed, Closed>> {
+        let all = &self.inline[self.head..];
+        if all.is_empty() || all.len() > *budget {
+            return None;
+        }
+        match transport.write(&[IoSlice::new(all)], false) {
+            Ok(n) if n == all.len() => {
+                for item in self.items.drain(..) {
+                    match item {
+                        Item::Inline(len) => *sent += len as u64,
+                        Item::Mark(token) => marks.push((token, *sent)),
+                        _ => debug_assert!(false, "a mixed queue says so"),
+                    }
+                }
+                self.inline.clear();
+                self.head = 0;
+                self.made = 0;
+                *budget -= n;
+                Some(Ok(Flushed::Drained))
+            }
+            Ok(n) => {
+                self.advance(n, sent, marks);
+                *budget -= n;
+                None
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(Ok(Flushed::Blocked)),
+            Err(e) => Some(Err(Closed::Peer(e))),
         }
     }
 
@@ -349,6 +398,7 @@ impl OutputQueue {
         self.inline.clear();
         self.head = 0;
         self.made = 0;
+        self.mixed = false;
     }
 
     /// Moves what waits into a queue of just the size it needs, and leaves this one empty.
@@ -356,7 +406,7 @@ impl OutputQueue {
         let mut items = VecDeque::with_capacity(self.items.len());
         items.extend(self.items.drain(..));
         let inline = self.inline[self.head..].to_vec();
-        let kept = Self { inline, head: 0, items, made: self.made };
+        let kept = Self { inline, head: 0, items, made: self.made, mixed: self.mixed };
         self.recycle();
         kept
     }

@@ -83,6 +83,50 @@ pub trait Service {
     fn settings(&self) -> Rc<ChannelSettings>;
 }
 
+/// Makes a service of a closure that makes a protocol for each connection, with the default
+/// settings.
+///
+/// ```
+/// use medusa_core::{Close, Context, Frame, Protocol, protocol::service};
+///
+/// struct Silent;
+///
+/// impl Protocol for Silent {
+///     fn input(&mut self, _: Frame<'_>, _: &mut Context<'_>) -> Result<(), Close> {
+///         Ok(())
+///     }
+/// }
+///
+/// assert_eq!(service("silent", |_, _| Silent).name(), "silent");
+/// ```
+pub fn service<P: Protocol + 'static>(
+    name: &'static str,
+    make: impl Fn(&Peer, &Handle) -> P + 'static,
+) -> Rc<dyn Service> {
+    Rc::new(Made { name, make, settings: Rc::default() })
+}
+
+/// What [`service`] makes.
+struct Made<F> {
+    name: &'static str,
+    make: F,
+    settings: Rc<ChannelSettings>,
+}
+
+impl<P: Protocol + 'static, F: Fn(&Peer, &Handle) -> P> Service for Made<F> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn accept(&self, peer: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>> {
+        Some(Box::new((self.make)(peer, handle)))
+    }
+
+    fn settings(&self) -> Rc<ChannelSettings> {
+        self.settings.clone()
+    }
+}
+
 /// A piece of input, as the terminator cut it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -207,9 +251,9 @@ impl Context<'_> {
         self.io.out.as_ref().is_some_and(|o| !o.is_empty())
     }
 
-    /// Bytes that were read and are not yet part of a frame.
+    /// Bytes that were read and are not yet part of a frame; not while a frame is in hand.
     pub fn stashed(&self) -> usize {
-        self.io.stash.len()
+        self.io.stashed().len()
     }
 
     /// Bytes given to the socket so far.

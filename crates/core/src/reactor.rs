@@ -6,7 +6,7 @@
 //! edge-triggered: each socket is registered once, for both directions, and never again.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,6 +52,7 @@ impl Default for Settings {
 pub struct Reactor {
     poll: Poll,
     engine: Engine,
+    time_of_day: TimeOfDay,
     settings: Settings,
     listeners: HashMap<u32, Listener>,
     datagrams: HashMap<u32, Datagrams>,
@@ -71,12 +72,15 @@ impl Reactor {
     pub fn new(settings: Settings) -> io::Result<Self> {
         let poll = Poll::new()?;
         let remote = Remote::new(mio::Waker::new(poll.registry(), WAKER)?);
-        let engine = Engine::new(Instant::now(), unix_now());
+        let now = Instant::now();
+        let time_of_day = TimeOfDay::read(now);
+        let engine = Engine::new(now, time_of_day.unix);
         let shown = Rc::new(Listeners::default());
         engine.handle().mount("listeners", shown.clone());
         Ok(Self {
             poll,
             engine,
+            time_of_day,
             settings,
             listeners: HashMap::new(),
             datagrams: HashMap::new(),
@@ -144,10 +148,13 @@ impl Reactor {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
         }
-        self.engine.set_time(Instant::now(), unix_now());
+        let now = Instant::now();
+        self.engine.set_time(now, self.time_of_day.at(now));
+        let mut woken = false;
         for event in &*events {
             let token = event.token();
             if token == WAKER {
+                woken = true;
                 continue;
             }
             if token.0 > u32::MAX as usize {
@@ -170,7 +177,9 @@ impl Reactor {
         }
         self.accept_all();
         self.drive_datagrams();
-        for message in self.remote.take() {
+        // Whoever puts the first message there wakes the loop.
+        let messages = if woken { self.remote.take() } else { VecDeque::new() };
+        for message in messages {
             match message {
                 Message::Done(id, result) => {
                     let pool = &mut self.pool;
@@ -194,7 +203,7 @@ impl Reactor {
 
     fn next_wait(&self) -> Option<Duration> {
         let mut wait = self.engine.next_wait();
-        let now = Instant::now();
+        let now = self.engine.handle().now();
         let mut sooner = |by: Duration| wait = Some(wait.map_or(by, |w| w.min(by)));
         for listener in self.listeners.values() {
             match listener.rests_until {
@@ -449,9 +458,31 @@ impl Reactor {
     }
 }
 
-/// The time since 1970; a clock set before that reads as 1970.
-fn unix_now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+/// The time of day, carried on by the loop's own clock and read anew once a second, so that a
+/// turn reads one clock.
+struct TimeOfDay {
+    read_at: Instant,
+    unix: Duration,
+}
+
+/// How long the time of day is carried on before it is read anew.
+const TIME_OF_DAY_LASTS: Duration = Duration::from_secs(1);
+
+impl TimeOfDay {
+    fn read(now: Instant) -> Self {
+        // A clock set before 1970 reads as 1970.
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { read_at: now, unix }
+    }
+
+    fn at(&mut self, now: Instant) -> Duration {
+        let since = now.saturating_duration_since(self.read_at);
+        if since < TIME_OF_DAY_LASTS {
+            return self.unix + since;
+        }
+        *self = Self::read(now);
+        self.unix
+    }
 }
 
 /// The listeners in the inspection tree.

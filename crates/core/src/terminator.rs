@@ -71,6 +71,11 @@ impl Terminator {
         Self::Delimiter { delimiter: b"\r\n", limit }
     }
 
+    /// Whether the next frame needs no input at all.
+    pub(crate) fn ends_at_once(&self) -> bool {
+        matches!(self, Self::Exact(0))
+    }
+
     /// Panics on a terminator that the shared buffer cannot hold: a mistake of its author.
     pub(crate) fn check(&self) {
         match self {

@@ -4,7 +4,7 @@
 //! [`Stream`]. A channel calls nothing of a socket but what stands in this file.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
@@ -41,8 +41,8 @@ pub trait Stream {
 impl Transport {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         retry(|| match self {
-            Self::Tcp(s) => s.read(buffer),
-            Self::Unix(s) => s.read(buffer),
+            Self::Tcp(s) => sys::receive(s.as_fd(), buffer),
+            Self::Unix(s) => sys::receive(s.as_fd(), buffer),
             Self::Other(s) => s.read(buffer),
         })
     }

@@ -21,9 +21,9 @@ use medusa_core::{Address, Close, Context, FileRange, Frame, Handle, Protocol, R
 fn echo_over_tcp() {
     let (address, server) = serve(|| Echo);
     let mut client = client(&address);
-    for text in [&b"hello"[..], &[b'x'; 300_000]] {
+    for text in [b"hello".to_vec(), vec![b'x'; 300_000]] {
         let mut writer = client.try_clone().expect("a socket can be cloned");
-        let (sent, mut back) = (text.to_vec(), vec![0; text.len()]);
+        let (sent, mut back) = (text.clone(), vec![0; text.len()]);
         let writing = std::thread::spawn(move || writer.write_all(&sent).expect("it is read"));
         client.read_exact(&mut back).expect("it comes back");
         assert!(back == text);

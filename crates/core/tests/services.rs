@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Echo, PATIENCE, client, echoed, inet, join, look, read_all, serve_with};
 use medusa_core::datagram::{DatagramProtocol, DatagramSender};
@@ -77,8 +77,9 @@ fn a_datagram_sent_between_turns_waited_for_an_event() {
     }
     let sender = kept.borrow().clone().expect("it is bound by now");
     sender.send(b"now", socket.local_addr().expect("bound"));
-    // A fault would let this turn sleep for the whole time; then nothing has been sent in it.
+    let began = Instant::now();
     reactor.turn(&mut events, Some(PATIENCE)).expect("a turn");
+    assert!(began.elapsed() < PATIENCE, "the loop slept over it");
     socket.set_nonblocking(true).expect("a socket option");
     assert_eq!(socket.recv(&mut [0; 10]).expect("it was sent"), 3);
 }

@@ -6,7 +6,7 @@
 //! combined log format; control bytes from a peer are escaped.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use medusa_core::Peer;
 
 use crate::wire::escape::Escaped;
 use crate::wire::fields::Known;
-use crate::wire::head::Head;
+use crate::wire::head::{Head, Version};
 use crate::wire::reply::{imf_date, write_number};
 
 /// Takes finished lines.
@@ -53,26 +53,33 @@ impl Line {
     ) {
         lead.append(&mut self.before, peer, now);
         let out = &mut self.before;
-        match head {
-            Some(head) => {
-                out.extend_from_slice(b" \"");
-                out.extend_from_slice(head.method.as_str().as_bytes());
-                out.push(b' ');
-                escaped(out, head.target.raw().as_bytes());
-                out.extend_from_slice(match head.version {
-                    crate::wire::head::Version::Http10 => b" HTTP/1.0\" ",
-                    crate::wire::head::Version::Http11 => b" HTTP/1.1\" ",
-                });
-                for known in [Known::Referer, Known::UserAgent] {
-                    self.after.extend_from_slice(b" \"");
-                    escaped(&mut self.after, head.known(known).unwrap_or(b"-"));
-                    self.after.push(b'"');
-                }
-            }
-            None => {
-                out.extend_from_slice(b" \"-\" ");
-                self.after.extend_from_slice(b" \"-\" \"-\"");
-            }
+        let Some(head) = head else {
+            out.extend_from_slice(b" \"-\" ");
+            self.after.extend_from_slice(NEITHER);
+            return;
+        };
+        out.extend_from_slice(b" \"");
+        out.extend_from_slice(head.method.as_str().as_bytes());
+        out.push(b' ');
+        let target = head.target.raw_bytes();
+        // No other byte of a target that was taken needs an escape.
+        if memchr::memchr2(b'"', b'\\', target).is_none() {
+            out.extend_from_slice(target);
+        } else {
+            escape(out, target);
+        }
+        out.extend_from_slice(match head.version {
+            Version::Http10 => b" HTTP/1.0\" ",
+            Version::Http11 => b" HTTP/1.1\" ",
+        });
+        let (referer, agent) = (head.known(Known::Referer), head.known(Known::UserAgent));
+        if referer.is_none() && agent.is_none() {
+            return self.after.extend_from_slice(NEITHER);
+        }
+        for value in [referer, agent] {
+            self.after.extend_from_slice(b" \"");
+            escape(&mut self.after, value.unwrap_or(b"-"));
+            self.after.push(b'"');
         }
     }
 
@@ -92,27 +99,16 @@ impl Line {
     }
 }
 
-fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    use std::io::Write as _;
-    out.write_fmt(text).expect("a vector takes everything");
-}
+/// A line without Referer and User-Agent.
+const NEITHER: &[u8] = b" \"-\" \"-\"";
 
 /// Appends a peer's text so that it stays within its quotes and its line.
-fn escaped(out: &mut Vec<u8>, text: &[u8]) {
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
     let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
     if text.iter().all(plain) {
         return out.extend_from_slice(text);
     }
-    for run in text.split_inclusive(|b| matches!(b, b'"')) {
-        let (run, quote) = match run.strip_suffix(b"\"") {
-            Some(run) => (run, true),
-            None => (run, false),
-        };
-        append(out, format_args!("{}", Escaped(run)));
-        if quote {
-            out.extend_from_slice(b"\\x22");
-        }
-    }
+    write!(out, "{}", Escaped(text)).expect("a vector takes everything");
 }
 
 /// How a line begins, `10.0.0.1 - - [22/Nov/2026:12:00:00 +0000]`, kept while second and peer
@@ -124,12 +120,12 @@ pub(crate) struct Lead(RefCell<Kept>);
 struct Kept {
     second: u64,
     ip: Option<IpAddr>,
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Default for Lead {
     fn default() -> Self {
-        Self(RefCell::new(Kept { second: u64::MAX, ip: None, text: String::new() }))
+        Self(RefCell::new(Kept { second: u64::MAX, ip: None, text: Vec::new() }))
     }
 }
 
@@ -150,8 +146,8 @@ impl Lead {
                 None => write!(kept.text, "{peer}"),
             }
             .and_then(|()| write!(kept.text, " - - [{day}/{month}/{year}:{time} +0000]"))
-            .expect("a string takes everything");
+            .expect("a vector takes everything");
         }
-        out.extend_from_slice(kept.text.as_bytes());
+        out.extend_from_slice(&kept.text);
     }
 }

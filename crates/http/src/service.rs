@@ -1,7 +1,6 @@
 //! The HTTP service: what all connections of one server share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use medusa_core::inspect::{Inspect, Node, Value};
@@ -10,7 +9,7 @@ use medusa_core::{ChannelSettings, Handle, Peer, Protocol, Service};
 use crate::access_log::{AccessLog, Lead};
 use crate::extension::Extensions;
 use crate::limits::{HttpSettings, SPARE_RECORDS};
-use crate::session::{Record, Session};
+use crate::session::{Record, Records, Session};
 use crate::wire::fields::FieldTable;
 use crate::write::Common;
 
@@ -30,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) table: RefCell<FieldTable>,
     pub(crate) common: Common,
     /// Queues of records to lend, so that an idle session owns none.
-    spare_queues: RefCell<Vec<Box<VecDeque<Record>>>>,
+    spare_queues: RefCell<Vec<Records>>,
     spare_records: RefCell<Vec<Record>>,
     pub(crate) figures: Figures,
 }
@@ -100,11 +99,11 @@ impl Shared {
         self.spare_records.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(crate) fn queue(&self) -> Box<VecDeque<Record>> {
-        self.spare_queues.borrow_mut().pop().unwrap_or_default()
+    pub(crate) fn spare_queue(&self) -> Option<Records> {
+        self.spare_queues.borrow_mut().pop()
     }
 
-    pub(crate) fn recycle_queue(&self, queue: Box<VecDeque<Record>>) {
+    pub(crate) fn recycle_queue(&self, queue: Records) {
         let mut spare = self.spare_queues.borrow_mut();
         if spare.len() < SPARE_RECORDS {
             spare.push(queue);

@@ -40,7 +40,7 @@ pub(crate) struct Session {
     shared: Rc<Shared>,
     state: State,
     /// Requests whose replies have not left; lent by the service, `None` when there are none.
-    records: Option<Box<VecDeque<Record>>>,
+    records: Option<Records>,
     /// Bytes sent when the last reply had left.
     logged: u64,
     /// Input is paused because of the pipeline's depth, or a 1.0 client that must wait.
@@ -56,6 +56,9 @@ enum State {
     /// Nothing more is read; the last reply is on its way.
     Closing,
 }
+
+/// The requests whose replies have not left, oldest first; boxed, as it is lent and given back.
+pub(crate) type Records = Box<VecDeque<Record>>;
 
 /// One request whose reply has not left.
 #[derive(Default)]
@@ -113,7 +116,9 @@ impl Session {
     }
 
     fn push_record(&mut self, record: Record) {
-        self.records.get_or_insert_with(|| self.shared.queue()).push_back(record);
+        self.records
+            .get_or_insert_with(|| self.shared.spare_queue().unwrap_or_default())
+            .push_back(record);
     }
 
     /// Handles a complete head.
@@ -149,7 +154,8 @@ impl Session {
         {
             asked.keep_alive = false;
             self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
-            return self.close_behind(cx);
+            self.close_behind(cx);
+            return Ok(());
         }
 
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
@@ -218,7 +224,10 @@ impl Session {
                 self.state = State::Body(Box::new(body));
                 Ok(())
             }
-            None if self.stopping => self.close_behind(cx),
+            None if self.stopping => {
+                self.close_behind(cx);
+                Ok(())
+            }
             None => {
                 cx.clear_timeout();
                 if self.in_flight() >= shared.settings.pipeline_depth
@@ -237,11 +246,10 @@ impl Session {
     }
 
     /// Nothing is read behind this request: its reply, already queued, is the last.
-    fn close_behind(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+    fn close_behind(&mut self, cx: &mut Context<'_>) {
         self.state = State::Closing;
         cx.pause_input();
         cx.clear_timeout();
-        Ok(())
     }
 
     /// Answers input that is no request, and closes.
@@ -254,7 +262,8 @@ impl Session {
         }
         let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
         self.answer(Reply::text(reject.status, reject.reason), asked, record, cx);
-        self.close_behind(cx)
+        self.close_behind(cx);
+        Ok(())
     }
 
     /// Queues a reply that is there.
@@ -336,7 +345,8 @@ impl Session {
             if self.in_flight() == 0 {
                 return Err(Close::Linger);
             }
-            return self.close_behind(cx);
+            self.close_behind(cx);
+            return Ok(());
         }
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
         if self.in_flight() == 0 {
@@ -434,7 +444,8 @@ impl Protocol for Session {
             (Frame::Eof(_), State::Head) if self.in_flight() > 0 => {
                 // A client may end its side and still wait for its replies.
                 self.stopping = true;
-                self.close_behind(cx)
+                self.close_behind(cx);
+                Ok(())
             }
             (Frame::Eof(_), State::Body(_)) => {
                 // Cut short: nothing of it may be kept.
@@ -506,7 +517,7 @@ impl Protocol for Session {
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            State::Closing => Ok(()),
         }
     }
 
@@ -514,7 +525,10 @@ impl Protocol for Session {
         self.stopping = true;
         match &self.state {
             State::Head if self.in_flight() == 0 => Err(Close::Flush),
-            State::Head => self.close_behind(cx),
+            State::Head => {
+                self.close_behind(cx);
+                Ok(())
+            }
             State::Body(_) | State::Closing => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::reply::{Body, Reply};
+use crate::reply::Reply;
 use crate::service::Shared;
 use crate::wire::head::{Method, Version};
 use crate::wire::reply::{imf_date, write_number, write_status_line};
@@ -68,9 +68,7 @@ pub(crate) fn write_head(
         (Framing::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (Framing::Length, Some(len)) => length(out, len),
         // A HEAD says how long the body would be; 1xx, 204 and 304 say nothing.
-        (Framing::None, Some(len)) if !bodiless && !(len == 0 && is_unknown(&reply.body)) => {
-            length(out, len);
-        }
+        (Framing::None, Some(len)) if !bodiless => length(out, len),
         _ => {}
     }
     out.extend_from_slice(b"\r\n");
@@ -96,10 +94,6 @@ impl Common {
         }
         out.extend_from_slice(&kept.1);
     }
-}
-
-fn is_unknown(body: &Body) -> bool {
-    matches!(body, Body::Producer(_, None))
 }
 
 fn length(out: &mut Vec<u8>, len: u64) {

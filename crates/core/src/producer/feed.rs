@@ -12,8 +12,11 @@ use bytes::Bytes;
 
 use super::{Aborted, Piece, Producer, Pull};
 use crate::handle::Waker;
+use crate::limits::FEED_PIECES;
 
 /// Makes a feed that tells its pusher to stop at `high` bytes, and to go on at `low`.
+///
+/// It also stops at [`FEED_PIECES`] pieces, however small, and goes on at half of them.
 pub fn feed(high: usize, low: usize) -> (Feed, FeedProducer) {
     let state = Rc::new(RefCell::new(State {
         queue: VecDeque::new(),
@@ -78,7 +81,7 @@ impl Feed {
         if state.gone {
             return Err(Full::Gone);
         }
-        if state.bytes >= state.high {
+        if state.is_high() {
             state.stopped = true;
             return Err(Full::Full(bytes));
         }
@@ -87,7 +90,7 @@ impl Feed {
             state.queue.push_back(bytes);
             state.wake_puller();
         }
-        state.stopped = state.bytes >= state.high;
+        state.stopped = state.is_high();
         Ok(if state.stopped { Pushed::Stop } else { Pushed::More })
     }
 
@@ -114,7 +117,7 @@ impl Feed {
     /// Whether a push would be taken now.
     pub fn has_room(&self) -> bool {
         let state = self.0.borrow();
-        !state.gone && state.bytes < state.high
+        !state.gone && !state.is_high()
     }
 
     /// Whether the channel that took the output has gone.
@@ -132,6 +135,15 @@ impl Feed {
 }
 
 impl State {
+    /// Many small pieces cost more than their bytes, so their number has a mark too.
+    fn is_high(&self) -> bool {
+        self.bytes >= self.high || self.queue.len() >= FEED_PIECES
+    }
+
+    fn is_low(&self) -> bool {
+        self.bytes <= self.low && self.queue.len() <= FEED_PIECES / 2
+    }
+
     fn wake_puller(&mut self) {
         if std::mem::take(&mut self.idle)
             && let Some(puller) = &self.puller
@@ -165,7 +177,7 @@ impl Producer for FeedProducer {
                 state.queue.pop_front().unwrap_or_default()
             };
             state.bytes -= piece.len();
-            if state.bytes <= state.low {
+            if state.is_low() {
                 state.wake_pusher();
             }
             return Ok(Piece::Bytes(piece));

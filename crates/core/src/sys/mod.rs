@@ -29,6 +29,12 @@ pub fn choose_for_loopback(listener: &socket2::Socket) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn choose_for_loopback(_: &socket2::Socket) {}
 
+/// Reads from a socket; 0 is the end of what the peer sends.
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (filled, _) = rustix::net::recv(fd, buffer, rustix::net::RecvFlags::empty())?;
+    Ok(filled)
+}
+
 /// Writes slices to a socket; `more` asks the system to wait for what follows before it sends a
 /// packet that is not full.
 pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {

@@ -264,7 +264,7 @@ impl Harness {
     #[cfg(test)]
     pub(crate) fn storage(&self, peer: &Peer) -> (usize, bool) {
         let io = &self.engine.channel(peer.id).expect("the connection is open").io;
-        (io.stash.capacity(), io.out.is_some())
+        (io.stash_storage(), io.out.is_some())
     }
 
     /// Bytes of storage in the output queue that a connection owns.

@@ -106,6 +106,85 @@ fn a_closing_connection_kept_input_that_nobody_would_read() {
     assert_eq!(h.storage(&peer), (0, true));
 }
 
+/// Each frame that a protocol took between two pauses moved all that was read behind it.
+#[test]
+fn frames_taken_one_by_one_moved_all_the_rest_each_time() {
+    let script = Script::new()
+        .opened(|cx| {
+            cx.set_terminator(Terminator::line(10));
+            Ok(())
+        })
+        .input(|_, cx| {
+            cx.pause_input();
+            Ok(())
+        })
+        .resumed(|cx| {
+            cx.resume_input();
+            Ok(())
+        });
+    let log = script.log();
+    let mut h = Harness::new();
+    let peer = h.open(script.boxed());
+    let all: Vec<String> = (0..1000).map(|i| format!("end {i}")).collect();
+    let text: Vec<u8> = (0..1000).flat_map(|i| format!("{i}\r\n").into_bytes()).collect();
+    peer.send(&text);
+    h.run();
+    let mut moved = 0;
+    let mut before = h.storage(&peer).0;
+    for _ in 1..1000 {
+        h.handle().wake(peer.id());
+        h.run();
+        let now = h.storage(&peer).0;
+        moved += u32::from(now != before);
+        before = now;
+    }
+    assert_eq!(log.take(), all);
+    assert_eq!(before, 0);
+    assert!(moved < 20, "moved {moved} times");
+}
+
+/// A connection that was still being made when a shutdown came never heard of it, and held the
+/// loop until the grace was over.
+#[test]
+fn a_connection_that_opened_during_a_shutdown_was_not_told() {
+    let mut h = Harness::new();
+    let address = "192.0.2.1:80".parse().expect("an address");
+    let script = Script::new().opened(|cx| {
+        cx.send(b"hello");
+        Ok(())
+    });
+    h.handle().connect(address, Duration::from_secs(60), Rc::default(), script.boxed());
+    h.run();
+    h.handle().shutdown(Duration::from_secs(3600));
+    h.run();
+    let peer = h.take_connect().expect("asked for").accept(&mut h);
+    h.run();
+    assert_eq!((peer.take(), peer.closed()), (b"hello".to_vec(), Some(How::Fin)));
+    assert!(h.has_stopped());
+}
+
+/// Not a fault, but near to one: an operator's pause must not hold up a closing connection.
+#[test]
+fn a_paused_connection_still_closes() {
+    let deeds = Deeds::default();
+    deeds.add(|cx| {
+        cx.send(b"last words");
+        Err(Close::Linger)
+    });
+    let mut h = Harness::new();
+    let peer = h.open(deeds.script().boxed());
+    peer.set_write_room(4);
+    h.handle().wake(peer.id());
+    h.handle().pause(peer.id(), true);
+    peer.send(b"more");
+    h.run();
+    peer.grant_all();
+    peer.close_write();
+    h.run();
+    assert_eq!((peer.take(), peer.closed()), (b"last words".to_vec(), Some(How::Fin)));
+    assert!(peer.is_gone());
+}
+
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {

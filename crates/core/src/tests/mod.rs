@@ -4,6 +4,7 @@ mod channels;
 mod collectors;
 mod faults;
 mod producers;
+mod sequences;
 mod terminators;
 
 use std::cell::RefCell;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::{file_with, open_doing, range_with, slow_doing};
 use crate::handle::Waker;
+use crate::limits::FEED_PIECES;
 use crate::producer::{
     Aborted, Chain, Counted, DotStuffed, Feed, FileRange, FileSource, Full, Globbed, Lines, Once,
     Piece, Producer, Pull, Pushed, feed, promise,
@@ -311,6 +312,19 @@ fn a_feed_stops_its_pusher_at_the_high_mark_and_wakes_it_at_the_low_one() {
     assert_eq!((push.queued(), *woken.borrow()), (0, 1));
     assert_eq!(peer.take(), b"0123456789");
     assert_eq!(push.push("x"), Ok(Pushed::More));
+}
+
+/// Many tiny pushes took a hundred times the memory that the high mark allows.
+#[test]
+fn a_feed_counts_its_pieces_too() {
+    let (mut h, peer, push, woken) = fed(1 << 20, 0);
+    peer.set_write_room(0);
+    let taken = (0..FEED_PIECES + 10).take_while(|_| push.push("x") == Ok(Pushed::More)).count();
+    assert_eq!(taken + 1, FEED_PIECES);
+    assert!(matches!(push.push("x"), Err(Full::Full(_))));
+    peer.grant_all();
+    h.run();
+    assert_eq!((peer.take().len(), *woken.borrow()), (FEED_PIECES, 1));
 }
 
 #[test]

@@ -8,16 +8,22 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
+
 use crate::files::stored::Stored;
 
 pub(crate) struct Cache {
-    young: HashMap<Box<[u8]>, Kept>,
-    old: HashMap<Box<[u8]>, Kept>,
+    young: Generation,
+    old: Generation,
     /// Bytes in the young generation.
     weight: usize,
     /// Bytes that one generation may have.
     room: usize,
 }
+
+/// Peers choose the keys, but only those of files that exist are kept: a seeded hash that is
+/// quick is enough.
+type Generation = HashMap<Box<[u8]>, Kept, RandomState>;
 
 struct Kept {
     stored: Rc<Stored>,
@@ -28,7 +34,12 @@ struct Kept {
 impl Cache {
     /// Makes a cache of at most `bytes`; 0 keeps nothing.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), weight: 0, room: bytes / 2 }
+        Self {
+            young: Generation::default(),
+            old: Generation::default(),
+            weight: 0,
+            room: bytes / 2,
+        }
     }
 
     /// Finds what is kept for a path, if `is_same` says that the file has not changed.
@@ -59,7 +70,8 @@ impl Cache {
     pub(crate) fn keep(&mut self, path: &[u8], stored: Rc<Stored>, checked: Instant) {
         if weight(path, &stored) <= self.room {
             self.old.remove(path);
-            self.insert(path.into(), Kept { stored, checked });
+            let path: Box<[u8]> = path.into();
+            self.insert(path, Kept { stored, checked });
         }
     }
 
@@ -69,10 +81,11 @@ impl Cache {
             self.old = std::mem::take(&mut self.young);
             self.weight = 0;
         }
-        self.weight += weight;
-        if let Some(before) = self.young.insert(path.clone(), kept) {
+        if let Some(before) = self.young.get(&path) {
             self.weight -= self::weight(&path, &before.stored);
         }
+        self.weight += weight;
+        self.young.insert(path, kept);
     }
 }
 

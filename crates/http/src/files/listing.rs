@@ -128,13 +128,15 @@ fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// The months as a date on the wire names them.
+const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 /// `2026-11-22 12:00`, in UTC.
 fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // Sun, 06 Nov 1994 08:49:37 GMT
     let date = imf_date(seconds);
     let part = |range| std::str::from_utf8(&date[range]).unwrap_or("?");
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let month = MONTHS.find(part(8..11)).map_or(0, |at| at / 3 + 1);
     format!("{}-{month:02}-{} {}", part(12..16), part(5..7), part(17..22))
 }

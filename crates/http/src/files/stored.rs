@@ -30,7 +30,7 @@ pub(crate) struct Stored {
     modified: u64,
     etag: Box<str>,
     content_type: Box<str>,
-    /// Content-Type, Accept-Ranges, ETag and Last-Modified.
+    /// The lines that say what it is: its type, that ranges are served, its validators.
     block: Bytes,
 }
 
@@ -108,8 +108,10 @@ impl Stored {
     pub(crate) fn is_cacheable(&self, now: Duration) -> bool {
         let small = matches!(&self.content, Stuff::Bytes(b) if b.len() as u64 <= CACHED_FILE_BYTES);
         let newest = self.stamp.modified_ns.max(self.stamp.changed_ns);
-        let age = now.as_nanos() as i128 - i128::from(newest);
-        small && age > RACY.as_nanos() as i128
+        // A time before 1970, or one in the future, is not settled either.
+        let settled = u64::try_from(newest)
+            .is_ok_and(|newest| now.checked_sub(Duration::from_nanos(newest)) > Some(RACY));
+        small && settled
     }
 
     /// Answers a GET or HEAD, with its conditions and ranges.

@@ -89,6 +89,11 @@ impl<'a> Target<'a> {
         ascii(self.raw)
     }
 
+    /// The same as bytes.
+    pub fn raw_bytes(&self) -> &'a [u8] {
+        self.raw
+    }
+
     /// Which form it has.
     pub fn form(&self) -> Form<'a> {
         self.form
