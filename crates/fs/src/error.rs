@@ -168,6 +168,8 @@ fn kind_of(error: &io::Error) -> ErrorKind {
     // Not a match: on some systems two of these have one number.
     let table = [
         (Errno::NOENT, ErrorKind::NotFound),
+        // Links that lead in a circle lead nowhere.
+        (Errno::LOOP, ErrorKind::NotFound),
         (Errno::ACCESS, ErrorKind::Denied),
         (Errno::PERM, ErrorKind::Denied),
         (Errno::ISDIR, ErrorKind::IsDirectory),

@@ -18,6 +18,8 @@ use crate::wire::framing::BodyFraming;
 pub(crate) struct BodyInput {
     decoder: Option<Decoder>,
     collector: Option<Box<dyn Collector>>,
+    /// An extension takes it; otherwise it is thrown away.
+    is_collected: bool,
     received: u64,
     limit: u64,
     /// The reply of this request, where it comes later.
@@ -48,6 +50,7 @@ impl BodyInput {
     ) -> Self {
         Self {
             decoder: (framing == BodyFraming::Chunked).then(Decoder::new),
+            is_collected: collector.is_some(),
             collector: Some(collector.unwrap_or_else(|| Box::new(Discarded))),
             received: 0,
             limit,
@@ -125,6 +128,10 @@ impl BodyInput {
 
     pub(crate) fn late(&self) -> Option<&Rc<Late>> {
         self.late.as_ref()
+    }
+
+    pub(crate) fn is_collected(&self) -> bool {
+        self.is_collected
     }
 
     pub(crate) fn received(&self) -> u64 {

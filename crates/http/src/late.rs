@@ -12,6 +12,7 @@ use medusa_core::{Aborted, Piece, Producer, Pull, Waker};
 
 use crate::reply::{Body, Reply};
 use crate::service::Shared;
+use crate::wire::head::Version;
 use crate::write::{Asked, Framing, write_head};
 
 /// A reply that is awaited.
@@ -61,6 +62,17 @@ impl Late {
     pub(crate) fn end_connection(&self) {
         self.last.set(true);
         self.asked.set(Asked { keep_alive: false, ..self.asked.get() });
+    }
+
+    /// The version that the client speaks.
+    pub(crate) fn version(&self) -> Version {
+        self.asked.get().version
+    }
+
+    /// Wants no answer any more: the client has gone, or has got another one.
+    pub(crate) fn give_up(&self) {
+        let state = self.reply.replace(State::Taken);
+        drop(state);
     }
 
     pub(crate) fn is_awaited(&self) -> bool {
@@ -140,9 +152,7 @@ impl Producer for LateReply {
 
 impl Drop for LateReply {
     fn drop(&mut self) {
-        // Nobody waits any more.
-        let state = std::mem::replace(&mut *self.late.reply.borrow_mut(), State::Taken);
-        drop(state);
+        self.late.give_up();
     }
 }
 

@@ -6,7 +6,12 @@
 use bytes::Bytes;
 use medusa_core::{FileRange, Producer};
 
-use crate::wire::reply::reason;
+use crate::wire::reply::{reason, write_field};
+
+/// Fields that only the session writes: they say where a reply ends and whether another follows,
+/// and when and by whom it was sent.
+pub const SESSION_FIELDS: [&str; 5] =
+    ["Connection", "Content-Length", "Date", "Server", "Transfer-Encoding"];
 
 /// An answer to a request.
 pub struct Reply {
@@ -69,7 +74,8 @@ impl Reply {
     }
 
     /// Adds a field. One whose name is no token, or whose value has a control byte, is left out
-    /// and logged: it could not be sent without splitting the reply.
+    /// and logged: it could not be sent without splitting the reply. So is one of the session's
+    /// own ([`SESSION_FIELDS`]).
     #[must_use]
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.add_field(name, value);
@@ -78,7 +84,8 @@ impl Reply {
 
     /// Adds a field in place; see [`Reply::field`].
     pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        if !crate::wire::reply::write_field(&mut self.fields, name, value) {
+        let is_ours = SESSION_FIELDS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+        if is_ours || !write_field(&mut self.fields, name, value) {
             tracing::error!(
                 "a reply's field `{}` cannot be sent and was left out",
                 name.escape_debug()

@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Handles a complete head.
-    fn head(&mut self, frame: &[u8], cx: &mut Context<'_>) -> Result<(), Close> {
+    fn head(&mut self, frame: &[u8], cx: &mut Context<'_>) {
         let mut head = frame;
         while let Some(rest) = head.strip_prefix(b"\r\n") {
             head = rest;
@@ -133,12 +133,12 @@ impl Session {
             Ok(parsed) => self.request(&parsed, head, cx),
             Err(reject) => {
                 drop(table);
-                self.refuse(reject, cx)
+                self.refuse(reject, cx);
             }
         }
     }
 
-    fn request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) -> Result<(), Close> {
+    fn request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) {
         let shared = self.shared.clone();
         count(&shared.figures.requests);
         self.head_clock = false;
@@ -149,15 +149,6 @@ impl Session {
         }
         let keep_alive = head.connection.keep_alive && !self.stopping;
         let mut asked = Asked::new(head.method, head.version, keep_alive);
-        if let BodyFraming::Length(length) = head.framing
-            && length > shared.settings.max_body_bytes
-        {
-            asked.keep_alive = false;
-            self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
-            self.close_behind(cx);
-            return Ok(());
-        }
-
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
         let mut exchange = Exchange {
             waker: cx.waker(),
@@ -170,6 +161,15 @@ impl Session {
         };
         let handled = dispatch(&shared, &request, &mut exchange);
         let Exchange { late, collector, trailers, max_body, .. } = exchange;
+        if matches!(head.framing, BodyFraming::Length(length) if length > max_body) {
+            // Said before the body comes, whatever the extension would have answered.
+            if let Some(late) = &late {
+                late.give_up();
+            }
+            asked.keep_alive = false;
+            self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
+            return self.close_behind(cx);
+        }
 
         // What becomes of the body, before the reply says whether the connection is kept.
         let collected = collector.is_some();
@@ -198,7 +198,7 @@ impl Session {
                 }
             }
         };
-        if collected && head.expect == Expect::Continue && matches!(handled, Handled::Later) {
+        if collected && body.is_some() && head.expect == Expect::Continue {
             cx.send(CONTINUE);
             record.head_bytes += CONTINUE.len();
         }
@@ -222,27 +222,30 @@ impl Session {
                 });
                 cx.set_timeout(shared.settings.body_timeout);
                 self.state = State::Body(Box::new(body));
-                Ok(())
             }
-            None if self.stopping => {
-                self.close_behind(cx);
-                Ok(())
-            }
+            None if self.stopping => self.close_behind(cx),
             None => {
                 cx.clear_timeout();
-                if self.in_flight() >= shared.settings.pipeline_depth
-                    || (asked.version == Version::Http10 && self.last_is_late())
-                {
-                    self.held = true;
-                    cx.pause_input();
-                }
-                Ok(())
+                self.hold_when_full(cx);
             }
         }
     }
 
-    fn last_is_late(&self) -> bool {
-        self.records.as_ref().and_then(|r| r.back()).is_some_and(|r| r.late.is_some())
+    /// Stops taking requests if no further one may be in flight.
+    fn hold_when_full(&mut self, cx: &mut Context<'_>) {
+        if self.is_full() {
+            self.held = true;
+            cx.pause_input();
+        }
+    }
+
+    /// Whether the pipeline has its depth, or its last reply may be ended by the end of the
+    /// connection: a late one to a 1.0 client, of which nobody knows yet.
+    fn is_full(&self) -> bool {
+        let Some(records) = &self.records else { return false };
+        let open = |late: &Rc<Late>| late.version() == Version::Http10;
+        records.len() >= self.shared.settings.pipeline_depth
+            || records.back().and_then(|last| last.late.as_ref()).is_some_and(open)
     }
 
     /// Nothing is read behind this request: its reply, already queued, is the last.
@@ -253,7 +256,7 @@ impl Session {
     }
 
     /// Answers input that is no request, and closes.
-    fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) -> Result<(), Close> {
+    fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) {
         count(&self.shared.figures.refused);
         let mut record = self.shared.record();
         if self.shared.log.is_some() {
@@ -263,7 +266,6 @@ impl Session {
         let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
         self.answer(Reply::text(reject.status, reject.reason), asked, record, cx);
         self.close_behind(cx);
-        Ok(())
     }
 
     /// Queues a reply that is there.
@@ -351,10 +353,8 @@ impl Session {
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
         if self.in_flight() == 0 {
             cx.set_timeout(self.shared.settings.keep_alive);
-        } else if self.in_flight() >= self.shared.settings.pipeline_depth {
-            self.held = true;
-            cx.pause_input();
         }
+        self.hold_when_full(cx);
         Ok(())
     }
 
@@ -368,7 +368,10 @@ impl Session {
         cx.clear_timeout();
         if let Some(late) = body.late() {
             late.end_connection();
-            late.answer(Reply::text(reject.status, reject.reason));
+            // A fault in a body that nobody reads costs the connection, not the answer.
+            if body.is_collected() {
+                late.answer(Reply::text(reject.status, reject.reason));
+            }
         }
         // Dropping the collector tells it that the body never became whole.
         drop(body);
@@ -432,12 +435,18 @@ impl Protocol for Session {
 
     fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Close> {
         match (frame, &self.state) {
-            (Frame::End(head), State::Head) => self.head(head, cx),
+            (Frame::End(head), State::Head) => {
+                self.head(head, cx);
+                Ok(())
+            }
             (Frame::Part(part), State::Body(_)) => self.body(part, false, cx),
             (Frame::End(part), State::Body(_)) => self.body(part, true, cx),
             (Frame::Malformed(bytes) | Frame::Overlong(bytes), State::Head) => {
                 match head_end(bytes, 0) {
-                    HeadEnd::Invalid(reject) => self.refuse(reject, cx),
+                    HeadEnd::Invalid(reject) => {
+                        self.refuse(reject, cx);
+                        Ok(())
+                    }
                     _ => Err(Close::Flush),
                 }
             }
@@ -448,9 +457,7 @@ impl Protocol for Session {
                 Ok(())
             }
             (Frame::Eof(_), State::Body(_)) => {
-                // Cut short: nothing of it may be kept.
-                self.state = State::Closing;
-                Err(Close::Flush)
+                self.body_refused(Reject::bad("the body was cut short"), cx)
             }
             (Frame::Eof(_), State::Head) => Err(Close::Flush),
             _ => Ok(()),
@@ -479,7 +486,15 @@ impl Protocol for Session {
                 cx.set_timeout(self.shared.settings.head_timeout);
                 Ok(())
             }
-            State::Head => self.refuse(Reject::with(408, "the request came too slowly"), cx),
+            State::Head => {
+                self.refuse(Reject::with(408, "the request came too slowly"), cx);
+                Ok(())
+            }
+            State::Body(body) if body.received() == 0 && self.in_flight() > 1 => {
+                // The client may wait for its 100, which waits for the replies before it.
+                cx.set_timeout(self.shared.settings.body_timeout);
+                Ok(())
+            }
             State::Body(_) => self.body_refused(Reject::with(408, "the body came too slowly"), cx),
             State::Closing => Ok(()),
         }
@@ -499,8 +514,11 @@ impl Protocol for Session {
         let nothing = self.in_flight() == 0;
         match &self.state {
             // The rest of the body is still read, so that the reply is not lost to a reset.
-            State::Body(_) => {
+            State::Body(body) => {
                 self.stopping |= last;
+                if body.received() == 0 {
+                    cx.set_timeout(self.shared.settings.body_timeout);
+                }
                 Ok(())
             }
             _ if last || (self.stopping && nothing) => {
@@ -508,7 +526,7 @@ impl Protocol for Session {
                 Err(Close::Linger)
             }
             State::Head => {
-                if self.held {
+                if self.held && !self.is_full() {
                     self.held = false;
                     cx.resume_input();
                 }

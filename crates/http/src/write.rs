@@ -64,12 +64,12 @@ pub(crate) fn write_head(
         out.extend_from_slice(block);
     }
     out.extend_from_slice(&reply.fields);
-    match (framing, reply.body.len()) {
-        (Framing::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        (Framing::Length, Some(len)) => length(out, len),
-        // A HEAD says how long the body would be; 1xx, 204 and 304 say nothing.
-        (Framing::None, Some(len)) if !bodiless => length(out, len),
-        _ => {}
+    // The answer to a HEAD says how the body would be framed; 1xx, 204 and 304 say nothing.
+    match (reply.body.len(), asked.version) {
+        _ if bodiless => {}
+        (Some(len), _) => length(out, len),
+        (None, Version::Http11) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (None, Version::Http10) => {}
     }
     out.extend_from_slice(b"\r\n");
     framing

@@ -214,7 +214,7 @@ impl Place {
                 // `/file/` names something inside a file.
                 Err(medusa_fs::Error::new(ErrorKind::NotFound, "open", path))
             }
-            Ok(file) => Stored::new(path.clone(), file, may == May::Block).map(Found::File),
+            Ok(file) => Stored::new(path.clone(), file, may == May::Block, now).map(Found::File),
             Err(e) if e.kind() == ErrorKind::IsDirectory => {
                 if !slash && !path.is_root() {
                     return Ok(Found::Directory);
@@ -229,7 +229,7 @@ impl Place {
         let denied = || medusa_fs::Error::new(ErrorKind::Denied, "list", path);
         let index = path.child(&self.options.index).map_err(|_| denied())?;
         match self.open(&index, may) {
-            Ok(file) => return Stored::new(index, file, may == May::Block).map(Found::File),
+            Ok(file) => return Stored::new(index, file, may == May::Block, now).map(Found::File),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsDirectory) => {}
             Err(e) => return Err(e),
         }

@@ -41,11 +41,12 @@ enum Stuff {
 
 impl Stored {
     /// Reads a small file, keeps a large one open. Unless it `may_block`, the answer is
-    /// `WouldBlock` when the content must come from the disk.
+    /// `WouldBlock` when the content must come from the disk. `now` is the time since 1970.
     pub(crate) fn new(
         path: VirtualPath,
         file: OpenFile,
         may_block: bool,
+        now: Duration,
     ) -> medusa_fs::Result<Self> {
         let stamp = file.metadata.stamp;
         let content = match file.content {
@@ -84,6 +85,9 @@ impl Stored {
         };
         let modified =
             file.metadata.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // A Last-Modified must not be later than the Date (RFC 9110, section 8.8.2.1). A file
+        // from the future is not kept, so this is done for each of its replies.
+        let modified = modified.min(now.as_secs());
         let etag = format!("\"{:x}-{:x}-{:x}\"", stamp.ino, stamp.modified_ns, stamp.size)
             .into_boxed_str();
         let content_type = content_type(path.name().unwrap_or_default());

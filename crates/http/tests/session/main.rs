@@ -1,0 +1,13 @@
+//! Whole sessions on the harness: no sockets, virtual time, every rule of RFC 9110 and 9112 that
+//! a client can see. What only the bytes of one message decide is tested in `wire`.
+
+mod answers;
+mod bodies;
+mod conversations;
+mod extensions;
+mod files;
+mod log;
+mod pipeline;
+mod replies;
+mod server;
+mod time;
