@@ -418,6 +418,7 @@ impl Server {
                 self.tree.insert(&path, Bytes::from_static(content)).expect("there is room");
             }
             240..243 => self.h.handle().shutdown(Duration::from_secs(choices.byte().into())),
+            243 => self.h.chill_files(),
             _ => self.h.run(),
         }
     }
