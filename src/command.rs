@@ -8,15 +8,9 @@ use medusa_core::Address;
 
 /// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
 #[derive(Parser, Debug)]
-#[command(
-    name = "medusa",
-    version,
-    about,
-    long_about = None,
-    disable_help_subcommand = true,
-    override_usage = "medusa [serve] [OPTIONS] [DIR]",
-    after_help = "`medusa serve --help` tells of the options."
-)]
+#[command(name = "medusa", version, about, long_about = None, disable_help_subcommand = true)]
+#[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
+#[command(after_help = "`medusa serve --help` lists the options of serving.")]
 pub(crate) struct Medusa {
     /// What to do; `serve` may be left out.
     #[command(subcommand)]
@@ -30,6 +24,7 @@ pub(crate) enum Command {
     /// Prints one line `listening PROTOCOL ADDRESS` for each listener on standard output, then
     /// `ready`. Everything else goes to standard error. SIGTERM and SIGINT finish what is in
     /// flight, a second one stops at once.
+    #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
     Serve(Serve),
 }
 
