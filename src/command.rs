@@ -45,7 +45,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
-    /// What to log on standard error; `info` and below include a line for each request.
+    /// What to log on standard error. `info`, `debug` and `trace` include a line for each request.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
 }

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::inspect::{Inspect, Outcome, Query};
 use crate::limits::ChannelSettings;
 use crate::listener::ListenOptions;
 use crate::protocol::{Protocol, Service};
+use crate::sys;
 use crate::transport::Transport;
 
 /// The loop's services; cheap to clone, bound to the loop's thread.
@@ -34,7 +36,11 @@ struct Shared {
     commands: RefCell<Vec<Command>>,
     timers: Cell<u64>,
     mounts: RefCell<Vec<(String, Rc<dyn Inspect>)>>,
+    in_memory: Cell<InMemory>,
 }
+
+/// Says whether a part of a file can be read without waiting for the disk.
+pub(crate) type InMemory = fn(&File, u64, u64) -> bool;
 
 pub(crate) type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 pub(crate) type Then = Box<dyn FnOnce(Result<Box<dyn Any + Send>, JobLost>)>;
@@ -130,6 +136,7 @@ impl Handle {
             commands: RefCell::default(),
             timers: Cell::new(0),
             mounts: RefCell::default(),
+            in_memory: Cell::new(sys::is_in_memory),
         }))
     }
 
@@ -287,6 +294,17 @@ impl Handle {
     /// after `grace`. Asked a second time it ends at once.
     pub fn shutdown(&self, grace: Duration) {
         self.command(Command::Shutdown { grace });
+    }
+
+    /// Whether the bytes `from..until` of a file can be sent without waiting for the disk.
+    pub(crate) fn is_in_memory(&self, file: &File, from: u64, until: u64) -> bool {
+        (self.0.in_memory.get())(file, from, until)
+    }
+
+    /// Has another function say what is in memory: for tests of files that are not.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn set_in_memory(&self, in_memory: InMemory) {
+        self.0.in_memory.set(in_memory);
     }
 
     pub(crate) fn wake(&self, id: ChannelId) {

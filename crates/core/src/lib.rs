@@ -8,7 +8,7 @@
 //!    back-pressure.
 //! 4. `output` and `channel`: one socket with its input cutter and its output queue.
 //! 5. [`engine`]: all channels, timers and budgets, without any system call for readiness; the
-//!    [`testing`] harness drives it under virtual time.
+//!    `testing` harness (a feature) drives it under virtual time.
 //! 6. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads.
 //!
 //! Goals, ranked: correct, safe, bounded, fast, simple. The core knows no protocol's words.

@@ -74,6 +74,10 @@ pub const POOL_THREADS: usize = 4;
 /// Messages that wait in the loop's remote queue beyond finished jobs.
 pub const REMOTE_QUEUE: usize = 4096;
 
+/// Bytes of a file that are looked for in memory, and fetched if they are not there, before they
+/// are sent.
+pub const WARM_BYTES: u64 = 1024 * 1024;
+
 /// Readiness events taken from the system in one turn.
 pub const EVENTS_A_TURN: usize = 1024;
 

@@ -5,16 +5,19 @@
 //! it; the loop has a spare with room, which the channel in hand borrows, so that replies are
 //! written next to each other without an allocation, and an idle connection owns nothing.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 
 use bytes::Bytes;
 
 use crate::limits::{
-    COALESCE_BYTES, COMPACT_BYTES, QUEUED_ITEMS, SLICES_A_WRITE, SPARE_OUTPUT_BYTES,
+    COALESCE_BYTES, COMPACT_BYTES, QUEUED_ITEMS, SLICES_A_WRITE, SPARE_OUTPUT_BYTES, WARM_BYTES,
 };
 use crate::producer::{Aborted, FileRange, Piece, Producer, Pull};
 use crate::protocol::Closed;
+use crate::sys;
 use crate::transport::Transport;
 
 #[derive(Default)]
@@ -32,10 +35,57 @@ pub(crate) struct OutputQueue {
 enum Item {
     Inline(usize),
     Bytes(Bytes),
-    File(FileRange),
+    File(Sending),
     Producer(Box<dyn Producer>),
     Mark(u64),
     Failed(Aborted),
+}
+
+/// A range of a file on its way out.
+struct Sending {
+    range: FileRange,
+    /// Up to where the content is known to be in memory.
+    warm_until: u64,
+    /// Whether a helper thread has brought the next window into memory.
+    fetched: Option<Rc<Cell<bool>>>,
+}
+
+impl Sending {
+    fn new(range: FileRange) -> Self {
+        let warm_until = range.offset;
+        Self { range, warm_until, fetched: None }
+    }
+
+    /// Sees to it that the next bytes are in memory, so that sending them cannot wait for the
+    /// disk. `false` means that a helper thread fetches them, and wakes the channel.
+    fn is_in_memory(&mut self, pull: &Pull<'_>) -> bool {
+        let FileRange { file, offset, len } = &self.range;
+        if *offset < self.warm_until {
+            return true;
+        }
+        let until = offset + len.min(&WARM_BYTES);
+        match &self.fetched {
+            Some(fetched) if !fetched.get() => return false,
+            // Fetched, it counts as in memory; if it was thrown out meanwhile, so be it.
+            Some(_) => self.fetched = None,
+            None if !pull.handle().is_in_memory(file, *offset, until) => {
+                let (file, from) = (file.clone(), *offset);
+                let (fetched, waker) = (Rc::new(Cell::new(false)), pull.waker());
+                self.fetched = Some(fetched.clone());
+                pull.handle().run(
+                    move || sys::fetch(&file, from, until),
+                    move |_| {
+                        fetched.set(true);
+                        waker.wake();
+                    },
+                );
+                return false;
+            }
+            None => {}
+        }
+        self.warm_until = until;
+        true
+    }
 }
 
 /// How far a flush has come.
@@ -100,7 +150,7 @@ impl OutputQueue {
     pub(crate) fn push_file(&mut self, range: FileRange) {
         if range.len > 0 {
             self.mixed = true;
-            self.items.push_back(Item::File(range));
+            self.items.push_back(Item::File(Sending::new(range)));
         }
     }
 
@@ -141,8 +191,13 @@ impl OutputQueue {
             let pending = self.pull(room, pull);
             let written = match self.items.front_mut() {
                 Some(Item::Failed(why)) => return Err(Closed::Aborted(why.clone())),
-                Some(Item::File(range)) => {
-                    let count = range.len.min(*budget as u64) as usize;
+                Some(Item::File(sending)) => {
+                    if !sending.is_in_memory(pull) {
+                        return Ok(Flushed::Waiting);
+                    }
+                    let warm = sending.warm_until - sending.range.offset;
+                    let range = &mut sending.range;
+                    let count = range.len.min(warm).min(*budget as u64) as usize;
                     match transport.send_file(&range.file, range.offset, count) {
                         // The file became shorter: what was promised cannot be kept.
                         Ok(0) => {
@@ -243,7 +298,7 @@ impl OutputQueue {
                         Ok(Piece::File(range)) if range.len == 0 => {
                             Item::Failed(Aborted::new("a producer gave an empty file range"))
                         }
-                        Ok(Piece::File(range)) => Item::File(range),
+                        Ok(Piece::File(range)) => Item::File(Sending::new(range)),
                         Err(why) => Item::Failed(why),
                     };
                     if matches!(new, Item::Failed(_)) {

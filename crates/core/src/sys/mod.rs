@@ -81,15 +81,54 @@ pub fn read_at_now(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<us
     let mut slices = [io::IoSliceMut::new(buffer)];
     match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
         Ok(n) => Ok(n),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) if is_memory_file_system(file) => {
+            file.read_at(buffer, offset)
+        }
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Err(Errno::AGAIN.into()),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Whether a file is on a file system that has no disk behind it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_memory_file_system(file: &File) -> bool {
+    /// The numbers that statfs(2) gives tmpfs and ramfs.
+    const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+    rustix::fs::fstatfs(file).is_ok_and(|stat| IN_MEMORY.contains(&(stat.f_type as u64)))
 }
 
 /// Reads from `file` at `offset` if that is sure not to wait for the disk; else `WouldBlock`.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn read_at_now(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
     Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Whether the bytes `from..until` of a file are in memory, as far as a look at both ends of them
+/// tells. Where the system cannot tell, they are taken not to be.
+pub fn is_in_memory(file: &File, from: u64, until: u64) -> bool {
+    let mut byte = [0];
+    let now = |at| !read_at_now(file, &mut byte, at).is_err_and(|e| would_block(&e));
+    [from, until.saturating_sub(1).max(from)].into_iter().all(now)
+}
+
+fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Brings the bytes `from..until` of a file into the system's memory by reading them; blocks. A
+/// failure is left to whoever sends them.
+pub fn fetch(file: &File, from: u64, until: u64) {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = from;
+    while at < until {
+        let room = buffer.len().min((until - at) as usize);
+        match file.read_at(&mut buffer[..room], at) {
+            Ok(0) => return,
+            Ok(n) => at += n as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// The portable way of [`send_file`]: reads at most [`COPY_BYTES`] and hands them to `write`.

@@ -15,6 +15,12 @@ impl Harness {
         self.hold_jobs = true;
     }
 
+    /// Makes all files look as if they were on the disk only, so that each part of one is fetched
+    /// by a helper job before it is sent.
+    pub fn chill_files(&self) {
+        self.handle().set_in_memory(|_, _, _| false);
+    }
+
     /// Jobs that were asked for and have not run.
     pub fn jobs(&self) -> usize {
         self.jobs.len()

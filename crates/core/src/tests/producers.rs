@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 use super::{file_with, open_doing, range_with, slow_doing};
 use crate::handle::Waker;
-use crate::limits::FEED_PIECES;
+use crate::limits::{FEED_PIECES, WARM_BYTES};
 use crate::producer::{
     Aborted, Chain, Counted, DotStuffed, Feed, FileRange, FileSource, Full, Globbed, Lines, Once,
     Piece, Producer, Pull, Pushed, feed, promise,
 };
-use crate::testing::{Harness, How, Peer};
+use crate::testing::{Harness, How, Peer, Script};
 
 /// Sends what a producer gives over a connection that takes all, and gives what arrived.
 fn sent_by(producer: impl Producer + 'static) -> (Vec<u8>, Option<How>) {
@@ -156,6 +156,39 @@ fn a_file_that_was_cut_short_is_never_passed_off_as_whole() {
 }
 
 #[test]
+fn a_file_that_is_not_in_memory_is_fetched_by_a_helper_before_it_is_sent() {
+    let len = WARM_BYTES as usize + 10;
+    let content: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+    let (mut h, peer, _) = slow_doing(len + 100, |cx| {
+        cx.send(b"head");
+        Ok(())
+    });
+    h.chill_files();
+    h.hold_jobs();
+    let range = range_with(&content);
+    let waiting = h.open(
+        Script::new()
+            .opened(move |cx| {
+                cx.send(b"head");
+                cx.send_file(range.clone());
+                cx.send(b"behind");
+                Ok(())
+            })
+            .boxed(),
+    );
+    h.run();
+    assert_eq!((waiting.take(), h.jobs()), (b"head".to_vec(), 1), "nothing waits for the disk");
+    assert_eq!(peer.take(), b"head", "others go on");
+    h.run_jobs();
+    h.run();
+    assert!(waiting.take() == content[..WARM_BYTES as usize], "one window at a time");
+    assert_eq!(h.jobs(), 1);
+    h.run_jobs();
+    h.run();
+    assert_eq!(waiting.take(), [&content[WARM_BYTES as usize..], b"behind"].concat());
+}
+
+#[test]
 fn file_ranges_pass_wrappers_that_only_frame() {
     let sizes = Rc::new(RefCell::new(Vec::new()));
     let inside = Chain::new()
@@ -263,7 +296,7 @@ fn fed(high: usize, low: usize) -> (Harness, Peer, Feed, Rc<RefCell<u32>>) {
     let (count, keep) = (woken.clone(), Rc::new(RefCell::new(None::<Waker>)));
     let waker = keep.clone();
     let mut h = Harness::new();
-    let pusher = crate::testing::Script::new()
+    let pusher = Script::new()
         .opened(move |cx| {
             *waker.borrow_mut() = Some(cx.waker());
             Ok(())
@@ -275,7 +308,7 @@ fn fed(high: usize, low: usize) -> (Harness, Peer, Feed, Rc<RefCell<u32>>) {
     h.open(pusher.boxed());
     push.set_pusher(keep.borrow().clone().expect("the pusher is open"));
     let mut pull = Some(pull);
-    let sender = crate::testing::Script::new().opened(move |cx| {
+    let sender = Script::new().opened(move |cx| {
         cx.produce(Box::new(pull.take().expect("opened once")));
         Err(crate::Close::Flush)
     });

@@ -1,0 +1,485 @@
+#!/usr/bin/env python3
+"""Measures medusa beside nginx, h2o and lighttpd over HTTP, in one run.
+
+Each server runs with one worker on a core of its own; the load comes from another core. The
+servers take turns, several rounds, and medians are compared, so that what else the machine does
+falls on all of them alike. Compare only figures of one run, and CPU time a request rather than
+requests a second: above about 100,000 a second the load generator is the bottleneck.
+
+Before a server is timed, its replies are compared with the files. Peers that are not installed
+are left out. On Debian, `apt-get install nginx-light h2o lighttpd wrk` gets all of them. Build
+medusa first: `cargo build --release`.
+
+suites:
+  small      a file of 1 KiB, 64 kept connections
+  pipelined  the same, 16 requests at once on each connection
+  large      a file of 1 MiB
+  idle       private memory of each of 10,000 kept connections on which nothing happens
+  slow       private memory in all, while 100 clients read a file of 100 MiB at 10 KB/s each
+  start      time from the start to the first accepted connection (of medusa: to `ready`), and
+             private memory when nothing has happened yet
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SUITES = ("small", "pipelined", "large", "idle", "slow", "start")
+SERVERS = ("medusa", "nginx", "h2o", "lighttpd")
+FILES = {"1k.html": 1 << 10, "1m.bin": 1 << 20, "100m.bin": 100 << 20}
+
+CONNECTIONS = 64
+PIPELINED = 16
+IDLE_CONNECTIONS = 10_000
+SLOW_READERS = 100
+SLOW_BYTES_A_SECOND = 10_000
+SLOW_SECONDS = 10
+# Medusa keeps no file in memory that has changed this recently, for a further change within one
+# tick of the file system's clock could not be told.
+SETTLE_SECONDS = 2.5
+
+PIPELINE_SCRIPT = f"""
+init = function()
+  local all = {{}}
+  for i = 1, {PIPELINED} do all[i] = wrk.format(nil, wrk.path) end
+  requests = table.concat(all)
+end
+request = function() return requests end
+"""
+
+
+def main():
+    options = parse_arguments()
+    descriptors = raise_descriptor_limit()
+    os.sched_setaffinity(0, {options.load_core})
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        # The peers may drop to another user.
+        os.chmod(directory, 0o755)
+        site = make_site(directory, options.suites)
+        names = [name for name in options.servers if is_installed(name, options)]
+        results = {}
+        for suite in options.suites:
+            results[suite] = run_suite(suite, names, site, directory, descriptors, options)
+            report(suite, results[suite])
+    if options.json:
+        with open(options.json, "w") as out:
+            json.dump({"machine": machine(), "results": results}, out, indent=1)
+            out.write("\n")
+
+
+def parse_arguments():
+    summary, suites = __doc__.split("suites:\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog="suites:\n" + suites, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    here = os.path.dirname(os.path.abspath(__file__))
+    binary = os.path.join(here, "..", "target", "release", "medusa")
+    parser.add_argument("suites", nargs="+", choices=(*SUITES, "all"), metavar="SUITE", help="what to measure, or `all`")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds (default: 5)")
+    parser.add_argument("--seconds", type=int, default=3, metavar="S", help="seconds of load a round (default: 3)")
+    parser.add_argument("--servers", default=",".join(SERVERS), metavar="LIST", help="which servers (default: all)")
+    parser.add_argument("--medusa", default=os.path.normpath(binary), metavar="PATH", help="medusa's binary (default: target/release/medusa)")
+    parser.add_argument("--no-log", action="store_true", help="switch medusa's access log off; by default it is on, as when it is started without flags, while the peers write none")
+    parser.add_argument("--server-core", type=int, default=0, metavar="CORE", help="core of the servers (default: 0)")
+    parser.add_argument("--load-core", type=int, default=1, metavar="CORE", help="core of the load (default: 1)")
+    parser.add_argument("--json", metavar="FILE", help="also write every single value to FILE")
+    options = parser.parse_args()
+    if "all" in options.suites:
+        options.suites = list(SUITES)
+    options.servers = options.servers.split(",")
+    for name in options.servers:
+        if name not in SERVERS:
+            parser.error(f"there is no server `{name}`: choose from {', '.join(SERVERS)}")
+    if not {options.server_core, options.load_core} <= os.sched_getaffinity(0):
+        parser.error("the cores are not there: choose others with --server-core and --load-core")
+    if {"small", "pipelined", "large"} & set(options.suites) and not shutil.which("wrk"):
+        parser.error("wrk is not installed: apt-get install wrk")
+    return options
+
+
+def is_installed(name, options):
+    if name == "medusa":
+        if not os.access(options.medusa, os.X_OK):
+            sys.exit(f"there is no {options.medusa}: build it with `cargo build --release`")
+        return True
+    if shutil.which(name):
+        return True
+    print(f"{name} is not installed and is left out", file=sys.stderr)
+    return False
+
+
+def raise_descriptor_limit():
+    """Allows as many open files as the system lets us, for us and the servers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def make_site(directory, suites):
+    site = os.path.join(directory, "site")
+    os.mkdir(site, 0o755)
+    for name, size in FILES.items():
+        if name != "100m.bin" or "slow" in suites:
+            with open(os.path.join(site, name), "wb") as out:
+                line = b"abcdefghijklmnopqrstuvwxyz012345"
+                for _ in range(0, size, 1024):
+                    out.write(line * 32)
+            os.chmod(os.path.join(site, name), 0o644)
+    time.sleep(SETTLE_SECONDS)
+    return site
+
+
+class Server:
+    """A running server."""
+
+    def __init__(self, name, site, directory, descriptors, options):
+        self.name = name
+        self.place = tempfile.mkdtemp(prefix=name + "-", dir=directory)
+        os.chmod(self.place, 0o755)
+        self.port = free_port()
+        command = getattr(self, name)(site, descriptors, options)
+        log = open(os.path.join(self.place, "log"), "wb")
+        start = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if name == "medusa" else log,
+            stderr=log,
+            preexec_fn=lambda: os.sched_setaffinity(0, {options.server_core}),
+        )
+        log.close()
+        self.wait_until_ready()
+        self.ready_seconds = time.monotonic() - start
+
+    def medusa(self, site, _, options):
+        level = ["--log-level", "warn"] if options.no_log else []
+        return [options.medusa, "serve", site, "--http", f"127.0.0.1:{self.port}", *level]
+
+    def nginx(self, site, descriptors, _):
+        return ["nginx", "-c", self.configure(f"""
+            # One worker, as the others; in front, so that it ends with us.
+            worker_processes 1;
+            daemon off;
+            pid {self.place}/pid;
+            error_log {self.place}/errors warn;
+            worker_rlimit_nofile {descriptors};
+            events {{
+                worker_connections {descriptors - 100};
+                multi_accept on;
+            }}
+            http {{
+                access_log off;
+                # The quick way for files: no copy, full packets, no open a request.
+                sendfile on;
+                tcp_nopush on;
+                open_file_cache max=1000 inactive=60s;
+                open_file_cache_valid 30s;
+                # Connections are kept however long the run takes.
+                keepalive_timeout 600;
+                keepalive_requests 1000000000;
+                types {{ text/html html; }}
+                server {{
+                    listen 127.0.0.1:{self.port} backlog=4096;
+                    root {site};
+                }}
+            }}
+        """)]
+
+    def h2o(self, site, descriptors, _):
+        return ["h2o", "-c", self.configure(f"""
+            num-threads: 1
+            max-connections: {descriptors - 100}
+            http1-request-timeout: 600
+            error-log: {self.place}/errors
+            {"user: root" if os.geteuid() == 0 else ""}
+            hosts:
+              default:
+                listen: {{host: 127.0.0.1, port: {self.port}}}
+                paths:
+                  "/":
+                    file.dir: {site}
+        """)]
+
+    def lighttpd(self, site, descriptors, _):
+        return ["lighttpd", "-D", "-f", self.configure(f"""
+            server.document-root = "{site}"
+            server.bind = "127.0.0.1"
+            server.port = {self.port}
+            # Connections are kept however long the run takes.
+            server.max-keep-alive-requests = 100000000
+            server.max-keep-alive-idle = 600
+            # It allows a connection for every two descriptors.
+            server.max-fds = {descriptors}
+            server.max-connections = {descriptors // 2}
+            mimetype.assign = ( ".html" => "text/html" )
+        """)]
+
+    def configure(self, text):
+        """Writes a configuration file without the indentation that it has here."""
+        path = os.path.join(self.place, "configuration")
+        with open(path, "w") as out:
+            lines = text.splitlines()
+            out.write("\n".join(line.removeprefix(" " * 12) for line in lines) + "\n")
+        return path
+
+    def wait_until_ready(self):
+        end = time.monotonic() + 20
+        if self.name == "medusa":
+            for line in self.process.stdout:
+                if line == b"ready\n":
+                    return
+        while self.process.poll() is None and time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.001)
+        self.stop()
+        with open(os.path.join(self.place, "log")) as log:
+            sys.exit(f"{self.name} does not start:\n{log.read()}")
+
+    def processes(self):
+        """The ids of the server and of its workers."""
+        found, at = [self.process.pid], 0
+        while at < len(found):
+            for thread in os.listdir(f"/proc/{found[at]}/task"):
+                with open(f"/proc/{found[at]}/task/{thread}/children") as children:
+                    found += map(int, children.read().split())
+            at += 1
+        return found
+
+    def cpu_seconds(self):
+        """User and system time of all threads so far."""
+        ticks = 0
+        for pid in self.processes():
+            with open(f"/proc/{pid}/stat") as stat:
+                fields = stat.read().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def private_bytes(self):
+        """Anonymous memory that is resident: what would be free without this server."""
+        total = 0
+        for pid in self.processes():
+            with open(f"/proc/{pid}/status") as status:
+                total += int(re.search(r"RssAnon:\s+(\d+)", status.read())[1]) * 1024
+        return total
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_suite(suite, names, site, directory, descriptors, options):
+    """Gives, for each server, its values: one of each round."""
+    results = {name: [] for name in names}
+    show = Progress(suite, len(names) * options.rounds)
+    make = lambda name: Server(name, site, directory, descriptors, options)
+    if suite in ("idle", "slow", "start"):
+        # Memory is measured in a fresh process each time.
+        for _ in range(options.rounds):
+            for name in names:
+                server = make(name)
+                try:
+                    results[name].append(MEASURES[suite](server, site, directory, descriptors, options))
+                finally:
+                    server.stop()
+                show.step()
+    else:
+        servers = []
+        try:
+            servers = [make(name) for name in names]
+            for server in servers:
+                check(server, site)
+            for _ in range(options.rounds):
+                for server in servers:
+                    results[server.name].append(MEASURES[suite](server, site, directory, descriptors, options))
+                    show.step()
+        finally:
+            for server in servers:
+                server.stop()
+    return results
+
+
+class Progress:
+    """A line on a terminal that says how far a suite has come."""
+
+    def __init__(self, suite, steps):
+        self.suite, self.steps, self.done = suite, steps, 0
+
+    def step(self):
+        self.done += 1
+        if sys.stderr.isatty():
+            end = "\n" if self.done == self.steps else ""
+            print(f"\r{self.suite}: {self.done} of {self.steps}", end=end, file=sys.stderr, flush=True)
+
+
+def check(server, site):
+    """Compares what is served with the files."""
+    for name in ("1k.html", "1m.bin"):
+        with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+            connection.sendall(f"GET /{name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            head, _, body = b"".join(iter(lambda: connection.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+        with open(os.path.join(site, name), "rb") as file:
+            if not head.startswith(b"HTTP/1.1 200 ") or body != file.read():
+                sys.exit(f"{server.name} does not serve {name} as it is: {head[:40]}, {len(body)} bytes")
+
+
+def load(server, path, directory, options, pipelined=False):
+    """Puts load on a server: values of wrk, and the CPU time that it cost."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{options.seconds}s", "--latency"]
+    if pipelined:
+        script = os.path.join(directory, "pipelined.lua")
+        with open(script, "w") as out:
+            out.write(PIPELINE_SCRIPT)
+        command += ["-s", script]
+    before = server.cpu_seconds()
+    run = subprocess.run([*command, f"http://127.0.0.1:{server.port}/{path}"], capture_output=True, text=True, check=True)
+    spent = server.cpu_seconds() - before
+    text = run.stdout
+    for trouble in re.findall(r"Non-2xx.*|Socket errors.*", text):
+        print(f"{server.name}: {trouble}", file=sys.stderr)
+    requests = int(re.search(r"(\d+) requests in", text)[1])
+    values = {
+        "requests/s": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
+        "CPU us/request": spent * 1e6 / requests,
+    }
+    if not pipelined:
+        # Of pipelined requests wrk tells the latency of whole batches only.
+        for percentile in ("50", "99"):
+            number, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text).groups()
+            values[f"p{percentile} us"] = float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+    return values
+
+
+def small(server, _, directory, __, options):
+    return load(server, "1k.html", directory, options)
+
+
+def pipelined(server, _, directory, __, options):
+    return load(server, "1k.html", directory, options, pipelined=True)
+
+
+def large(server, _, directory, __, options):
+    values = load(server, "1m.bin", directory, options)
+    return {"MB/s": values["requests/s"] * FILES["1m.bin"] / 1e6, **values}
+
+
+def idle(server, _, __, descriptors, ___):
+    check_one = b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    wanted = min(IDLE_CONNECTIONS, descriptors - 500)
+    before = server.private_bytes()
+    connections = []
+    try:
+        for _ in range(wanted):
+            connection = socket.create_connection(("127.0.0.1", server.port), 10)
+            connections.append(connection)
+            connection.sendall(check_one)
+            if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
+                raise OSError("no reply")
+    except OSError as error:
+        print(f"{server.name}: only {len(connections)} connections: {error}", file=sys.stderr)
+    time.sleep(0.5)
+    after = server.private_bytes()
+    for connection in connections:
+        connection.close()
+    each = (after - before) / max(1, len(connections))
+    return {"bytes each": each, "KiB in all": after / 1024, "connections": len(connections)}
+
+
+def slow(server, _, __, ___, ____):
+    readers = []
+    for _ in range(SLOW_READERS):
+        reader = socket.create_connection(("127.0.0.1", server.port), 10)
+        reader.sendall(b"GET /100m.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        readers.append(reader)
+    ticks_a_second = 10
+    got, start = 0, time.monotonic()
+    for tick in range(SLOW_SECONDS * ticks_a_second):
+        for reader in readers:
+            got += len(reader.recv(SLOW_BYTES_A_SECOND // ticks_a_second))
+        time.sleep(max(0, start + (tick + 1) / ticks_a_second - time.monotonic()))
+    after = server.private_bytes()
+    for reader in readers:
+        reader.close()
+    if got < SLOW_READERS * SLOW_BYTES_A_SECOND * SLOW_SECONDS * 0.9:
+        print(f"{server.name}: only {got} bytes came", file=sys.stderr)
+    return {"KiB in all": after / 1024}
+
+
+def start(server, _, __, ___, ____):
+    time.sleep(0.2)
+    return {"ms to ready": server.ready_seconds * 1e3, "KiB when idle": server.private_bytes() / 1024}
+
+
+MEASURES = {"small": small, "pipelined": pipelined, "large": large, "idle": idle, "slow": slow, "start": start}
+
+
+def report(suite, results):
+    """Prints a table: medians, their spread, and how medusa compares."""
+    print(f"\n{suite}, rounds: {max(map(len, results.values()))}\n")
+    metrics = list(next(iter(results.values()))[0])
+    print("| server | " + " | ".join(metrics) + " |")
+    print("|---|" + "---|" * len(metrics))
+    middle = {
+        name: {metric: statistics.median(value[metric] for value in values) for metric in metrics}
+        for name, values in results.items()
+    }
+    for name, values in results.items():
+        cells = []
+        for metric in metrics:
+            all_values = [value[metric] for value in values]
+            cell = figure(middle[name][metric])
+            if min(all_values) != max(all_values):
+                cell += f" ({figure(min(all_values))} to {figure(max(all_values))})"
+            cells.append(cell)
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    ours = middle.get("medusa")
+    for name in middle:
+        if ours and name != "medusa":
+            ratios = [f"{ours[m] / middle[name][m]:.2f}" if middle[name][m] else "-" for m in metrics]
+            print(f"| medusa / {name} | " + " | ".join(ratios) + " |")
+
+
+def figure(value):
+    """A number with as many digits as it deserves."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def machine():
+    """What the figures were taken on."""
+    with open("/proc/cpuinfo") as info:
+        model = re.search(r"model name\s*:\s*(.*)", info.read())
+    return {
+        "cpu": model[1] if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "command": " ".join(sys.argv),
+        "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+    }
+
+
+if __name__ == "__main__":
+    main()
