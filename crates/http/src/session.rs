@@ -175,7 +175,7 @@ impl Session {
         }
 
         // What becomes of the body, before the reply says whether the connection is kept.
-        let collected = collector.is_some();
+        let unread = collector.is_none();
         let body = match head.framing {
             BodyFraming::None => {
                 if let Some(collector) = collector {
@@ -184,7 +184,6 @@ impl Session {
                 None
             }
             framing => {
-                let unread = !collected;
                 let waits = head.expect == Expect::Continue;
                 let long = matches!(framing, BodyFraming::Length(n) if n > DRAIN_BYTES);
                 if unread && (waits || long) {
@@ -201,7 +200,7 @@ impl Session {
                 }
             }
         };
-        if collected && body.is_some() && head.expect == Expect::Continue {
+        if body.is_some() && head.expect == Expect::Continue {
             cx.send(CONTINUE);
             record.head_bytes += CONTINUE.len();
         }
