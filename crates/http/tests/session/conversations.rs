@@ -250,6 +250,7 @@ proptest! {
         requests in prop::collection::vec(request(), 1..12),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         room in prop_oneof![Just(None), (1_usize..300).prop_map(Some)],
+        short in prop_oneof![Just(None), ((1_usize..99), (1_usize..99)).prop_map(Some)],
     ) {
         let mut server = server();
         let alone: Vec<_> = requests
@@ -265,6 +266,12 @@ proptest! {
         let peer = server.connect();
         if let Some(room) = room {
             peer.set_write_room(room);
+        }
+        if let Some((read, write)) = short {
+            peer.set_max_read(read);
+            peer.set_max_write(write);
+            peer.fail_read(std::io::ErrorKind::Interrupted);
+            peer.fail_write(std::io::ErrorKind::WouldBlock);
         }
         peer.send_split(&input, &cuts);
         server.h.run();

@@ -1,10 +1,12 @@
 //! The access log: one line for each request, with what was really sent.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use medusa_core::testing::How;
 use medusa_core::{Peer, Piece};
 use medusa_http::{Handled, Reply};
+use proptest::prelude::*;
 
 use crate::server::{
     Feeds, Pieces, Server, Shelf, at, echo, fed, files, find, get, later, now, post, says, stream,
@@ -236,4 +238,87 @@ fn a_server_may_keep_no_log() {
         crate::server::statuses(&crate::server::answers(&peer.take())),
         [200, 200, 200, 400]
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of a connection, each request that was handled has one line, and the
+    /// bytes in the lines are never more than were sent.
+    #[test]
+    fn every_request_has_one_line_however_its_connection_ends(
+        kinds in prop::collection::vec(0_u8..7, 1..15),
+        room in 0_usize..400_000,
+        answered in 0_usize..5,
+        ending in 0_u8..4,
+    ) {
+        let calls = Rc::new(Cell::new(0));
+        let shelf = Shelf::default();
+        let (count, keep) = (calls.clone(), shelf.clone());
+        let all = at("/", move |request, exchange| {
+            count.set(count.get() + 1);
+            let pieces = || vec![Piece::Bytes("some".into()), Piece::Bytes("more".into())];
+            Handled::Now(match request.head.target.path().raw() {
+                b"/small" => says("small"),
+                b"/large" => says("x".repeat(100_000)),
+                b"/stream" => Reply::new(200).producer(Pieces { pieces: pieces(), fails: false }),
+                b"/fails" => Reply::new(200).producer(Pieces { pieces: pieces(), fails: true }),
+                b"/collects" => {
+                    exchange.collect(medusa_core::collector::Discarded);
+                    Reply::new(202)
+                }
+                _ => {
+                    keep.put(request, exchange.later());
+                    return Handled::Later;
+                }
+            })
+        });
+        let mut server = Server::new(vec![all]);
+        let peer = server.connect();
+        peer.set_write_room(room);
+        for (n, kind) in kinds.iter().enumerate() {
+            peer.send(match kind {
+                0 => get("/small", ""),
+                1 => get("/large", ""),
+                2 => get("/stream", ""),
+                3 if n % 3 == 0 => get("/fails", ""),
+                3 => post("/small", "unread"),
+                4 => post("/collects", "collected"),
+                5 => get(&format!("/later/{n}"), ""),
+                _ if n % 4 == 0 => "bad\r\n\r\n".to_owned(),
+                _ => get("/large", "").replace("GET", "HEAD"),
+            });
+        }
+        server.h.run();
+        for path in shelf.paths().iter().take(answered) {
+            shelf.reply(path, says("late"));
+            server.h.run();
+        }
+        match ending {
+            0 => peer.reset(),
+            1 => peer.close(),
+            2 => peer.fail_write(std::io::ErrorKind::BrokenPipe),
+            _ => peer.close_write(),
+        }
+        server.h.run();
+        peer.grant_all();
+        server.h.run();
+        while let Some(path) = shelf.paths().first() {
+            shelf.reply(path, says("late"));
+            server.h.run();
+        }
+        peer.reset();
+        server.h.run();
+        prop_assert!(peer.is_gone());
+        let lines = lines(&server);
+        let refused = lines.iter().filter(|line| line.starts_with("\"-\"")).count();
+        prop_assert!(refused <= 1);
+        prop_assert_eq!(lines.len() - refused, calls.get(), "{:#?}", lines);
+        let bytes = |line: &String| -> usize {
+            let rest = line.splitn(3, '"').nth(2).expect("what follows the request");
+            rest.split(' ').nth(2).expect("the bytes").parse().expect("a number")
+        };
+        let logged: usize = lines.iter().map(bytes).sum();
+        prop_assert!(logged <= peer.take().len(), "{:#?}", lines);
+    }
 }

@@ -47,6 +47,20 @@ fn pipelined_replies_leave_in_one_write() {
 }
 
 #[test]
+fn thousands_of_requests_in_one_read_are_answered() {
+    let mut server = Server::files(&tree_of(&[("/f", "content")]));
+    let peer = server.connect();
+    for bytes in [1, 1000, 65_536] {
+        peer.set_max_read(bytes);
+        peer.send(get("/f", "").repeat(2000));
+        server.h.run();
+        let all = answers(&peer.take());
+        assert_eq!(all.len(), 2000);
+        assert!(all.iter().all(|answer| answer.text() == "content"));
+    }
+}
+
+#[test]
 fn late_replies_leave_in_the_order_of_their_requests() {
     let orders: [[usize; 3]; 6] =
         [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
