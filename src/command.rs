@@ -9,6 +9,8 @@ use medusa_core::Address;
 /// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
 #[derive(Parser, Debug)]
 #[command(name = "medusa", version, about, long_about = None, disable_help_subcommand = true)]
+#[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
+#[command(after_help = "`medusa serve --help` lists the options of serving.")]
 pub(crate) struct Medusa {
     /// What to do; `serve` may be left out.
     #[command(subcommand)]
@@ -22,6 +24,7 @@ pub(crate) enum Command {
     /// Prints one line `listening PROTOCOL ADDRESS` for each listener on standard output, then
     /// `ready`. Everything else goes to standard error. SIGTERM and SIGINT finish what is in
     /// flight, a second one stops at once.
+    #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
     Serve(Serve),
 }
 
@@ -42,7 +45,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
-    /// What to log on standard error; `info` and below include a line for each request.
+    /// What to log on standard error. `info`, `debug` and `trace` include a line for each request.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
 }

@@ -14,6 +14,9 @@ pub const SPARE_RECORDS: usize = 64;
 /// Largest file kept in memory, in bytes.
 pub const CACHED_FILE_BYTES: u64 = 64 * 1024;
 
+/// Bytes of small files that the file extension keeps in memory, unless told otherwise.
+pub const CACHE_BYTES: usize = 16 << 20;
+
 /// Entries shown in one directory listing; the page says so when there are more.
 pub const LISTING_ENTRIES: usize = 50_000;
 
@@ -30,8 +33,6 @@ pub struct HttpSettings {
     pub pipeline_depth: usize,
     /// Bytes that a request body may have, unless an extension says less.
     pub max_body_bytes: u64,
-    /// Bytes of small files that are kept in memory.
-    pub cache_bytes: usize,
 }
 
 impl Default for HttpSettings {
@@ -42,7 +43,6 @@ impl Default for HttpSettings {
             keep_alive: Duration::from_secs(75),
             pipeline_depth: 64,
             max_body_bytes: 1 << 30,
-            cache_bytes: 16 << 20,
         }
     }
 }

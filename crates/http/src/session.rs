@@ -57,6 +57,9 @@ enum State {
     Closing,
 }
 
+/// What an idle connection costs beside its channel, in bytes.
+const _: () = assert!(size_of::<Session>() <= 48);
+
 /// The requests whose replies have not left, oldest first; boxed, as it is lent and given back.
 pub(crate) type Records = Box<VecDeque<Record>>;
 

@@ -21,6 +21,7 @@ use medusa_fs::{ErrorKind, FileSystem, Freshness, Persona, VirtualPath};
 use crate::extension::{Exchange, Extension, Handled, Request};
 use crate::files::cache::Cache;
 use crate::files::stored::Stored;
+use crate::limits::CACHE_BYTES;
 use crate::reply::Reply;
 use crate::wire::fields::FieldTable;
 use crate::wire::head::{Head, Method};
@@ -42,7 +43,7 @@ pub struct FilesOptions {
 
 impl Default for FilesOptions {
     fn default() -> Self {
-        Self { index: b"index.html".to_vec(), listings: true, cache_bytes: 16 << 20 }
+        Self { index: b"index.html".to_vec(), listings: true, cache_bytes: CACHE_BYTES }
     }
 }
 

@@ -20,7 +20,7 @@ fn is_head(request: &str) -> bool {
 }
 
 /// Holds a conversation of these requests with its input split at every byte.
-fn hold<const N: usize>(requests: [String; N], expected: [u16; N]) {
+fn hold<const N: usize>(requests: &[String; N], expected: [u16; N]) {
     let output = same_for_every_split(requests.concat().as_bytes(), true, || {
         let mut server = server();
         let peer = server.connect();
@@ -33,13 +33,13 @@ fn hold<const N: usize>(requests: [String; N], expected: [u16; N]) {
 #[test]
 fn pipelined_gets() {
     let requests = ["/f.txt", "/", "/none", "/d", "/d/g", "/d/", "/stream"];
-    hold(requests.map(|path| get(path, "")), [200, 200, 404, 301, 200, 200, 200]);
+    hold(&requests.map(|path| get(path, "")), [200, 200, 404, 301, 200, 200, 200]);
 }
 
 #[test]
 fn posts_by_length_and_chunked() {
     hold(
-        [
+        &[
             post("/echo", "hello"),
             post_chunked("/echo") + "5;a=b\r\nhello\r\n00A\r\n0123456789\r\n0\r\nX: y\r\n\r\n",
             get("/now", ""),
@@ -54,7 +54,7 @@ fn posts_by_length_and_chunked() {
 #[test]
 fn heads_and_options() {
     hold(
-        [
+        &[
             get("/f.txt", "").replace("GET", "HEAD"),
             get("/none", "").replace("GET", "HEAD"),
             get("/stream", "").replace("GET", "HEAD"),
@@ -69,7 +69,7 @@ fn heads_and_options() {
 #[test]
 fn ranges_and_conditions() {
     hold(
-        [
+        &[
             get("/f.txt", "Range: bytes=2-4\r\n"),
             get("/f.txt", "Range: bytes=0-0, -1\r\n"),
             get("/f.txt", "Range: bytes=10-\r\n"),
@@ -84,13 +84,13 @@ fn ranges_and_conditions() {
 #[test]
 fn a_1_0_client_that_keeps_its_connection() {
     let kept = |path| format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    hold([kept("/f.txt"), kept("/none"), kept("/now"), kept("/stream")], [200, 404, 200, 200]);
+    hold(&[kept("/f.txt"), kept("/none"), kept("/now"), kept("/stream")], [200, 404, 200, 200]);
 }
 
 #[test]
 fn absolute_forms_and_empty_lines() {
     hold(
-        [
+        &[
             "GET http://b:80/f.txt?query HTTP/1.1\r\nHost: a\r\n\r\n".into(),
             "\r\n\r\nGET HTTPS://b HTTP/1.1\r\nHost: a\r\n\r\n".into(),
             "\r\nGET /%66.txt HTTP/1.9\r\nHost:a\r\n\r\n".into(),

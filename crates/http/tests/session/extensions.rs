@@ -7,7 +7,7 @@ use medusa_core::testing::How;
 use medusa_http::{Extension, Extensions, Handled, Reply};
 
 use crate::server::{
-    Server, Shelf, answers, assert_ended, at, get, later, now, only, post, says, statuses,
+    Answer, Server, Shelf, answers, assert_ended, at, get, later, now, only, post, says, statuses,
 };
 
 fn names(list: &Extensions) -> String {
@@ -159,7 +159,7 @@ fn an_answer_at_once_may_be_given_through_the_responder() {
         Handled::Later
     })]);
     let all = server.ask(get("/x", "").repeat(2));
-    assert_eq!(all.iter().map(|a| a.text()).collect::<Vec<_>>(), ["at once"; 2]);
+    assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["at once"; 2]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_extension_that_answers_twice_answers_once() {
         Handled::Now(says("now"))
     })]);
     let all = server.ask(get("/x", "").repeat(2));
-    assert_eq!(all.iter().map(|a| a.text()).collect::<Vec<_>>(), ["now"; 2]);
+    assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["now"; 2]);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn what_a_connection_does_stands_in_the_inspection_tree() {
     let shelf = Shelf::default();
     let mut server = Server::new(vec![later("/later/", &shelf)]);
     let peer = server.connect();
-    let mut doing = |server: &mut Server, input: &str| {
+    let doing = |server: &mut Server, input: &str| {
         peer.send(input);
         server.h.run();
         format!("{:?}", server.h.inspect(&peer.path()))

@@ -10,8 +10,8 @@ use medusa_core::{ChannelSettings, Piece};
 use medusa_http::{Body, Handled, HttpSettings, Reply};
 
 use crate::server::{
-    Feeds, Pieces, Server, Shelf, Unsized, answers, assert_ended, at, echo, fed, files, get, later,
-    now, only, says, statuses, stream, tree_of,
+    Answer, Feeds, Pieces, Server, Shelf, Unsized, answers, assert_ended, at, echo, fed, files,
+    get, later, now, only, says, statuses, stream, tree_of,
 };
 
 #[test]
@@ -77,7 +77,8 @@ fn late_replies_leave_in_the_order_of_their_requests() {
 
 #[test]
 fn late_replies_may_have_every_kind_of_body() {
-    let kinds: [(&str, fn() -> Body); 6] = [
+    type Kind = (&'static str, fn() -> Body);
+    let kinds: [Kind; 6] = [
         ("", || Body::Empty),
         ("bytes", || Body::Bytes("bytes".into())),
         ("large", || Body::Bytes("large".repeat(2000).into())),
@@ -257,7 +258,7 @@ fn nothing_is_asked_behind_a_late_reply_to_a_1_0_client() {
     shelf.reply("/later/2", Reply::new(200).producer(Pieces { pieces, fails: false }));
     server.h.run();
     let all = answers(&peer.take());
-    assert_eq!(all.iter().map(|a| a.text()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!(calls.get(), 0);
     assert_ended(&peer, Some(How::Fin));
 }
@@ -289,7 +290,7 @@ fn a_1_0_client_goes_on_behind_a_late_reply_of_known_length() {
     shelf.reply("/later/1", says("one"));
     server.h.run();
     let all = answers(&peer.take());
-    assert_eq!(all.iter().map(|a| a.text()).collect::<Vec<_>>(), ["one", "next"]);
+    assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["one", "next"]);
     assert_ended(&peer, None);
 }
 

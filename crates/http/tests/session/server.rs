@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -331,7 +332,7 @@ pub fn echo(name: &'static str) -> Rc<dyn Extension> {
         exchange.hear_trailers(move |fields| {
             for (name, value) in fields.iter() {
                 let value = value.escape_ascii();
-                heard.borrow_mut().push_str(&format!(" {name}={value}"));
+                write!(heard.borrow_mut(), " {name}={value}").expect("a string takes everything");
             }
         });
         exchange.collect(Gathered::new(1 << 20, move |body| {
