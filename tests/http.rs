@@ -117,6 +117,21 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
     }
 }
 
+/// A client that reads only when it has sent everything got a reset instead of the answer.
+#[test]
+fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
+    let directory = directory();
+    let server = Server::of(directory.path());
+    let body = vec![b'x'; 10_000_000];
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+    for lines in [&*format!("Content-Length: {}\r\n\r\n", body.len()), &chunked] {
+        let mut client = server.connect();
+        write!(client, "POST /f HTTP/1.1\r\nHost: a\r\n{lines}").expect("it reads");
+        client.write_all(&body).expect("it reads");
+        assert_eq!(read_answer(&mut client).status, 405);
+    }
+}
+
 #[test]
 fn a_changed_file_is_noticed_by_the_next_request() {
     let directory = directory();

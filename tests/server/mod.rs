@@ -124,7 +124,9 @@ impl Server {
 
     /// Waits until nobody can connect any more.
     pub fn wait_until_deaf(&self) {
+        let begin = std::time::Instant::now();
         while TcpStream::connect(self.address()).is_ok() {
+            assert!(begin.elapsed() < PATIENCE, "it still listens");
             std::thread::yield_now();
         }
     }

@@ -53,8 +53,10 @@ pub const SPARE_OUTPUT_BYTES: usize = 256 * 1024;
 /// Smallest and largest piece asked of a producer, as powers of two (4 KiB, 1 MiB).
 pub const PIECE_LOG2: std::ops::RangeInclusive<u8> = 12..=20;
 
-/// Bytes a lingering close reads and throws away before it gives up.
-pub const LINGER_BYTES: u64 = 256 * 1024;
+/// Bytes a lingering close reads and throws away before it gives up: an upload of usual size, for
+/// many clients read the answer only when they have sent everything. [`LINGER_TIME`] is the
+/// limit that a hostile one meets first.
+pub const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How long a lingering close waits for the peer's end.
 pub const LINGER_TIME: Duration = Duration::from_secs(5);

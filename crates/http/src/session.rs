@@ -175,7 +175,7 @@ impl Session {
         }
 
         // What becomes of the body, before the reply says whether the connection is kept.
-        let collected = collector.is_some();
+        let unread = collector.is_none();
         let body = match head.framing {
             BodyFraming::None => {
                 if let Some(collector) = collector {
@@ -184,7 +184,6 @@ impl Session {
                 None
             }
             framing => {
-                let unread = !collected;
                 let waits = head.expect == Expect::Continue;
                 let long = matches!(framing, BodyFraming::Length(n) if n > DRAIN_BYTES);
                 if unread && (waits || long) {
@@ -201,12 +200,17 @@ impl Session {
                 }
             }
         };
-        if collected && body.is_some() && head.expect == Expect::Continue {
+        if body.is_some() && head.expect == Expect::Continue {
             cx.send(CONTINUE);
             record.head_bytes += CONTINUE.len();
         }
         match handled {
-            Handled::Now(reply) => self.answer(reply, asked, record, cx),
+            Handled::Now(reply) => {
+                if let Some(late) = &late {
+                    late.give_up();
+                }
+                self.answer(reply, asked, record, cx);
+            }
             Handled::Later => {
                 let late = late.unwrap_or_else(|| {
                     tracing::error!("an extension answers later but took no responder");
@@ -421,7 +425,6 @@ fn dispatch(shared: &Rc<Shared>, request: &Request<'_>, exchange: &mut Exchange<
         Ok(None) => Handled::Now(Reply::text(404, "nothing here answers for this path")),
         Err(_) => {
             count(&shared.figures.panics);
-            exchange.late = None;
             exchange.collector = None;
             exchange.trailers = None;
             Handled::Now(Reply::text(500, "the server failed to answer"))
@@ -544,6 +547,10 @@ impl Protocol for Session {
 
     fn shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
         self.stopping = true;
+        if let Some(late) = self.records.as_ref().and_then(|r| r.back()?.late.as_ref()) {
+            // Its client can still be told that no further request is taken.
+            late.end_connection();
+        }
         match &self.state {
             State::Head if self.in_flight() == 0 => Err(Close::Flush),
             State::Head => {

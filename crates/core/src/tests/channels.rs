@@ -9,7 +9,7 @@ use super::{Deeds, open_doing, slow_doing};
 use crate::address::{Address, Peer as From};
 use crate::channel::{Channel, Io};
 use crate::inspect::{Outcome, Value};
-use crate::limits::{ChannelSettings, FRAMES_A_TURN, LINGER_TIME};
+use crate::limits::{ChannelSettings, FRAMES_A_TURN, LINGER_BYTES, LINGER_TIME};
 use crate::producer::{Lines, Once, promise};
 use crate::protocol::{Close, Frame, Protocol};
 use crate::terminator::Terminator;
@@ -388,8 +388,10 @@ fn a_lingering_close_ends_after_its_time_and_after_its_bytes() {
     h.advance(LINGER_TIME / 2 + Duration::from_millis(10));
     assert!(peer.is_gone());
     let (mut h, peer, _) = open_doing(|_| Err(Close::Linger));
-    for _ in 0..100 {
-        peer.send(vec![0; 10_000]);
+    let part = vec![0; LINGER_BYTES as usize / 16];
+    for sent in 0..=16 {
+        assert!(!peer.is_gone(), "after {sent} parts of 16");
+        peer.send(&part);
         h.run();
     }
     assert!(peer.is_gone());

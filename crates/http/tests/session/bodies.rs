@@ -122,6 +122,19 @@ fn a_body_that_waits_for_its_collector_is_not_too_slow() {
 }
 
 #[test]
+fn a_body_may_be_too_slow_after_it_waited_for_its_collector() {
+    let (mut server, taken, _) = taking();
+    let peer = server.connect();
+    taken.borrow_mut().stops = true;
+    peer.send("POST /takes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    server.h.run();
+    go_on(&mut server, &taken);
+    server.h.advance(HttpSettings::default().body_timeout * 2);
+    assert_eq!(only(answers(&peer.take())).status, 408);
+    assert!(taken.borrow().dropped && !taken.borrow().ended);
+}
+
+#[test]
 fn the_end_of_a_client_whose_body_waits_is_noticed_afterwards() {
     let (mut server, taken, _) = taking();
     let peer = server.connect();
@@ -520,6 +533,24 @@ fn a_reply_may_stream_while_its_body_still_comes() {
     let all = server.more(&peer, "0\r\n\r\n".to_owned() + &get("/now", ""));
     assert_eq!(only(all).text(), "now");
     assert!(taken.borrow().ended);
+}
+
+#[test]
+fn a_close_delimited_reply_that_has_left_ends_the_connection_behind_the_body() {
+    let (mut server, taken, shelf) = taking();
+    let peer = server.connect();
+    let lines = "Connection: keep-alive\r\nContent-Length: 10";
+    peer.send(format!("POST /takes HTTP/1.0\r\n{lines}\r\n\r\nhello"));
+    server.h.run();
+    let pieces = vec![Piece::Bytes("early".into())];
+    shelf.reply("/takes", Reply::new(200).producer(Pieces { pieces, fails: false }));
+    server.h.run();
+    assert_eq!(only(answers(&peer.take())).text(), "early");
+    peer.send("world".to_owned() + &get("/now", ""));
+    server.h.run();
+    assert!(taken.borrow().ended);
+    assert_eq!(peer.take(), b"");
+    assert_ended(&peer, Some(How::Fin));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Whole valid conversations: however the input is split, and in whatever company a request
 //! comes, it gets the same reply.
 
+use medusa_core::ChannelSettings;
 use medusa_core::testing::same_for_every_split;
+use medusa_http::HttpSettings;
 use proptest::prelude::*;
 
 use crate::server::{
-    Answer, MODIFIED_DATE, Server, answers_to, echo, files, get, now, only, post, post_chunked,
-    statuses, stream, tree_of,
+    Answer, MODIFIED_DATE, Server, Shelf, answers_to, echo, files, get, later, now, only, post,
+    post_chunked, says, statuses, stream, tree_of,
 };
 
 fn server() -> Server {
@@ -176,6 +178,68 @@ fn comparable(mut answer: Answer) -> Answer {
         answer.head = answer.head.replace(&boundary, "B");
     }
     answer
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn late_replies_stay_in_order_whenever_they_are_given(
+        kinds in prop::collection::vec(0_u8..4, 1..20),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 20),
+        depth in 1_usize..8,
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        room in prop_oneof![Just(None), (50_usize..300).prop_map(Some)],
+    ) {
+        let shelf = Shelf::default();
+        let settings = HttpSettings { pipeline_depth: depth, ..HttpSettings::default() };
+        let list = vec![later("/later/", &shelf), echo("/echo"), now("/now", "now")];
+        let mut server = Server::with(list, settings, ChannelSettings::default());
+        let request = |(n, kind): (usize, &u8)| match kind {
+            0 => get("/now", ""),
+            1 => post_chunked("/echo") + &format!("2\r\n{n:02}\r\n0\r\n\r\n"),
+            2 => post(&format!("/later/{n}"), "thrown away"),
+            _ => get(&format!("/later/{n}"), ""),
+        };
+        let input: String = kinds.iter().enumerate().map(request).collect();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(input.len())).collect();
+        cuts.sort_unstable();
+        let peer = server.connect();
+        if let Some(room) = room {
+            peer.set_write_room(room);
+        }
+        peer.send_split(&input, &cuts);
+        server.h.run();
+        for pick in order {
+            let waiting = shelf.paths();
+            if !waiting.is_empty() {
+                prop_assert!(waiting.len() <= depth);
+                let path = &waiting[pick.index(waiting.len())];
+                shelf.reply(path, says(path.as_str()));
+            }
+            peer.grant(room.unwrap_or_default());
+            server.h.run();
+        }
+        peer.grant_all();
+        server.h.run();
+        while let Some(path) = shelf.paths().first() {
+            shelf.reply(path, says(path.as_str()));
+            server.h.run();
+        }
+        let expected: Vec<_> = kinds
+            .iter()
+            .enumerate()
+            .map(|(n, kind)| match kind {
+                0 => "now".to_owned(),
+                1 => format!("2:{n:02}"),
+                _ => format!("/later/{n}"),
+            })
+            .collect();
+        let all = answers_to(&peer.take(), |_| false);
+        let bodies: Vec<_> = all.iter().map(|answer| answer.text().to_owned()).collect();
+        prop_assert_eq!(bodies, expected);
+        prop_assert_eq!(peer.closed(), None);
+    }
 }
 
 proptest! {

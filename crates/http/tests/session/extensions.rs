@@ -172,6 +172,22 @@ fn an_extension_that_answers_twice_answers_once() {
     assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["now"; 2]);
 }
 
+/// It seemed to be wanted forever.
+#[test]
+fn a_responder_that_is_not_needed_any_more_is_not_wanted() {
+    let shelf = Shelf::default();
+    let keep = shelf.clone();
+    let mut server = Server::new(vec![at("/x/", move |request, exchange| {
+        keep.put(request, exchange.later());
+        assert!(request.head.target.path().raw() != b"/x/panics", "as planned");
+        Handled::Now(says("now"))
+    })]);
+    assert_eq!(statuses(&server.ask(get("/x/now", "") + &get("/x/panics", ""))), [200, 500]);
+    for path in ["/x/now", "/x/panics"] {
+        assert!(!shelf.take(path).is_wanted(), "{path}");
+    }
+}
+
 #[test]
 fn figures_and_extensions_stand_in_the_inspection_tree() {
     let mut server = Server::new(vec![now("/a", "a"), now("/b", "b")]);

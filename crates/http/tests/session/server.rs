@@ -361,6 +361,13 @@ impl Shelf {
         self.take(path).reply(reply);
     }
 
+    /// The paths of those that wait.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.0.borrow().keys().cloned().collect();
+        paths.sort_unstable();
+        paths
+    }
+
     pub fn len(&self) -> usize {
         self.0.borrow().len()
     }

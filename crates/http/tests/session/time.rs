@@ -260,6 +260,7 @@ fn a_shutdown_finishes_replies_in_flight() {
     server.h.run();
     let all = answers(&peer.take());
     assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["one", "two"]);
+    assert!(!all[0].closes() && all[1].closes());
     assert!(only(answers(&slow.take())).whole);
     for peer in [peer, slow] {
         peer.close_write();
@@ -276,7 +277,8 @@ fn a_shutdown_finishes_an_upload() {
     shut_down(&mut server);
     peer.send("llo".to_owned() + &get("/now", ""));
     server.h.run();
-    assert_eq!(only(answers(&peer.take())).text(), "5:hello");
+    let answer = only(answers(&peer.take()));
+    assert!(answer.text() == "5:hello" && answer.closes());
     peer.close_write();
     server.h.run();
     assert!(server.h.has_stopped());
