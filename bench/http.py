@@ -81,19 +81,28 @@ def main():
 def parse_arguments():
     summary, suites = __doc__.split("suites:\n")
     parser = argparse.ArgumentParser(
-        description=summary, epilog="suites:\n" + suites, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=summary,
+        epilog="suites:\n" + suites,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     here = os.path.dirname(os.path.abspath(__file__))
-    binary = os.path.join(here, "..", "target", "release", "medusa")
-    parser.add_argument("suites", nargs="+", choices=(*SUITES, "all"), metavar="SUITE", help="what to measure, or `all`")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds (default: 5)")
-    parser.add_argument("--seconds", type=int, default=3, metavar="S", help="seconds of load a round (default: 3)")
-    parser.add_argument("--servers", default=",".join(SERVERS), metavar="LIST", help="which servers (default: all)")
-    parser.add_argument("--medusa", default=os.path.normpath(binary), metavar="PATH", help="medusa's binary (default: target/release/medusa)")
-    parser.add_argument("--no-log", action="store_true", help="switch medusa's access log off; by default it is on, as when it is started without flags, while the peers write none")
-    parser.add_argument("--server-core", type=int, default=0, metavar="CORE", help="core of the servers (default: 0)")
-    parser.add_argument("--load-core", type=int, default=1, metavar="CORE", help="core of the load (default: 1)")
-    parser.add_argument("--json", metavar="FILE", help="also write every single value to FILE")
+    binary = os.path.normpath(os.path.join(here, "..", "target", "release", "medusa"))
+    add = parser.add_argument
+    add("suites", nargs="+", choices=(*SUITES, "all"), metavar="SUITE",
+        help="what to measure, or `all`")
+    add("--rounds", type=int, default=5, metavar="N", help="rounds (default: 5)")
+    add("--seconds", type=int, default=3, metavar="S", help="seconds of load a round (default: 3)")
+    add("--servers", default=",".join(SERVERS), metavar="LIST",
+        help="which servers, with commas between them (default: all)")
+    add("--medusa", default=binary, metavar="PATH",
+        help="medusa's binary (default: target/release/medusa)")
+    add("--no-log", action="store_true",
+        help="switch medusa's access log off; by default it is on, as when it is started without "
+        "flags, while the peers write none")
+    add("--server-core", type=int, default=0, metavar="CORE",
+        help="core of the servers (default: 0)")
+    add("--load-core", type=int, default=1, metavar="CORE", help="core of the load (default: 1)")
+    add("--json", metavar="FILE", help="also write every single value to FILE")
     options = parser.parse_args()
     if "all" in options.suites:
         options.suites = list(SUITES)
@@ -297,13 +306,14 @@ def run_suite(suite, names, site, directory, descriptors, options):
     results = {name: [] for name in names}
     show = Progress(suite, len(names) * options.rounds)
     make = lambda name: Server(name, site, directory, descriptors, options)
+    measure = MEASURES[suite]
     if suite in ("idle", "slow", "start"):
         # Memory is measured in a fresh process each time.
         for _ in range(options.rounds):
             for name in names:
                 server = make(name)
                 try:
-                    results[name].append(MEASURES[suite](server, site, directory, descriptors, options))
+                    results[name].append(measure(server, directory, descriptors, options))
                 finally:
                     server.stop()
                 show.step()
@@ -315,7 +325,7 @@ def run_suite(suite, names, site, directory, descriptors, options):
                 check(server, site)
             for _ in range(options.rounds):
                 for server in servers:
-                    results[server.name].append(MEASURES[suite](server, site, directory, descriptors, options))
+                    results[server.name].append(measure(server, directory, descriptors, options))
                     show.step()
         finally:
             for server in servers:
@@ -332,19 +342,22 @@ class Progress:
     def step(self):
         self.done += 1
         if sys.stderr.isatty():
+            line = f"\r{self.suite}: {self.done} of {self.steps}"
             end = "\n" if self.done == self.steps else ""
-            print(f"\r{self.suite}: {self.done} of {self.steps}", end=end, file=sys.stderr, flush=True)
+            print(line, end=end, file=sys.stderr, flush=True)
 
 
 def check(server, site):
     """Compares what is served with the files."""
     for name in ("1k.html", "1m.bin"):
         with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
-            connection.sendall(f"GET /{name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            head, _, body = b"".join(iter(lambda: connection.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+            request = f"GET /{name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            connection.sendall(request.encode())
+            reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        head, _, body = reply.partition(b"\r\n\r\n")
         with open(os.path.join(site, name), "rb") as file:
             if not head.startswith(b"HTTP/1.1 200 ") or body != file.read():
-                sys.exit(f"{server.name} does not serve {name} as it is: {head[:40]}, {len(body)} bytes")
+                sys.exit(f"{server.name} does not serve {name} as it is: {reply[:40]}")
 
 
 def load(server, path, directory, options, pipelined=False):
@@ -356,9 +369,9 @@ def load(server, path, directory, options, pipelined=False):
             out.write(PIPELINE_SCRIPT)
         command += ["-s", script]
     before = server.cpu_seconds()
-    run = subprocess.run([*command, f"http://127.0.0.1:{server.port}/{path}"], capture_output=True, text=True, check=True)
+    command.append(f"http://127.0.0.1:{server.port}/{path}")
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     spent = server.cpu_seconds() - before
-    text = run.stdout
     for trouble in re.findall(r"Non-2xx.*|Socket errors.*", text):
         print(f"{server.name}: {trouble}", file=sys.stderr)
     requests = int(re.search(r"(\d+) requests in", text)[1])
@@ -374,21 +387,21 @@ def load(server, path, directory, options, pipelined=False):
     return values
 
 
-def small(server, _, directory, __, options):
+def small(server, directory, _, options):
     return load(server, "1k.html", directory, options)
 
 
-def pipelined(server, _, directory, __, options):
+def pipelined(server, directory, _, options):
     return load(server, "1k.html", directory, options, pipelined=True)
 
 
-def large(server, _, directory, __, options):
+def large(server, directory, _, options):
     values = load(server, "1m.bin", directory, options)
     return {"MB/s": values["requests/s"] * FILES["1m.bin"] / 1e6, **values}
 
 
-def idle(server, _, __, descriptors, ___):
-    check_one = b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n"
+def idle(server, _, descriptors, __):
+    request = b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n"
     wanted = min(IDLE_CONNECTIONS, descriptors - 500)
     before = server.private_bytes()
     connections = []
@@ -396,7 +409,7 @@ def idle(server, _, __, descriptors, ___):
         for _ in range(wanted):
             connection = socket.create_connection(("127.0.0.1", server.port), 10)
             connections.append(connection)
-            connection.sendall(check_one)
+            connection.sendall(request)
             if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
                 raise OSError("no reply")
     except OSError as error:
@@ -409,7 +422,7 @@ def idle(server, _, __, descriptors, ___):
     return {"bytes each": each, "KiB in all": after / 1024, "connections": len(connections)}
 
 
-def slow(server, _, __, ___, ____):
+def slow(server, _, __, ___):
     readers = []
     for _ in range(SLOW_READERS):
         reader = socket.create_connection(("127.0.0.1", server.port), 10)
@@ -429,12 +442,13 @@ def slow(server, _, __, ___, ____):
     return {"KiB in all": after / 1024}
 
 
-def start(server, _, __, ___, ____):
+def start(server, _, __, ___):
     time.sleep(0.2)
-    return {"ms to ready": server.ready_seconds * 1e3, "KiB when idle": server.private_bytes() / 1024}
+    memory = server.private_bytes() / 1024
+    return {"ms to ready": server.ready_seconds * 1e3, "KiB when idle": memory}
 
 
-MEASURES = {"small": small, "pipelined": pipelined, "large": large, "idle": idle, "slow": slow, "start": start}
+MEASURES = dict(zip(SUITES, (small, pipelined, large, idle, slow, start)))
 
 
 def report(suite, results):
@@ -459,7 +473,8 @@ def report(suite, results):
     ours = middle.get("medusa")
     for name in middle:
         if ours and name != "medusa":
-            ratios = [f"{ours[m] / middle[name][m]:.2f}" if middle[name][m] else "-" for m in metrics]
+            theirs = middle[name]
+            ratios = [f"{ours[m] / theirs[m]:.2f}" if theirs[m] else "-" for m in metrics]
             print(f"| medusa / {name} | " + " | ".join(ratios) + " |")
 
 

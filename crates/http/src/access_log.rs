@@ -27,21 +27,23 @@ pub trait AccessLog {
 /// The line of one request, but for what is not known before the reply has left.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    /// Up to the status; empty when nothing is logged.
-    before: Vec<u8>,
-    /// Referer and User-Agent.
-    after: Vec<u8>,
+    /// All of it that is known; empty when nothing is logged.
+    text: Vec<u8>,
+    /// Where status and bytes belong.
+    gap: usize,
 }
+
+/// Bytes that most lines need no more than.
+const LINE_ROOM: usize = 256;
 
 impl Line {
     pub(crate) fn is_empty(&self) -> bool {
-        self.before.is_empty()
+        self.text.is_empty()
     }
 
     /// Forgets everything but its room.
     pub(crate) fn clear(&mut self) {
-        self.before.clear();
-        self.after.clear();
+        self.text.clear();
     }
 
     pub(crate) fn begin(
@@ -51,14 +53,15 @@ impl Line {
         now: Duration,
         head: Option<&Head<'_>>,
     ) {
-        lead.append(&mut self.before, peer, now);
-        let out = &mut self.before;
+        let out = &mut self.text;
+        out.reserve(LINE_ROOM);
+        lead.append(out, peer, now);
         let Some(head) = head else {
-            out.extend_from_slice(b" \"-\" ");
-            self.after.extend_from_slice(NEITHER);
+            out.extend_from_slice(b"-\" ");
+            self.gap = out.len();
+            out.extend_from_slice(NEITHER);
             return;
         };
-        out.extend_from_slice(b" \"");
         out.extend_from_slice(head.method.as_str().as_bytes());
         out.push(b' ');
         let target = head.target.raw_bytes();
@@ -72,29 +75,28 @@ impl Line {
             Version::Http10 => b" HTTP/1.0\" ",
             Version::Http11 => b" HTTP/1.1\" ",
         });
+        self.gap = out.len();
         let (referer, agent) = (head.known(Known::Referer), head.known(Known::UserAgent));
         if referer.is_none() && agent.is_none() {
-            return self.after.extend_from_slice(NEITHER);
+            return out.extend_from_slice(NEITHER);
         }
         for value in [referer, agent] {
-            self.after.extend_from_slice(b" \"");
-            escape(&mut self.after, value.unwrap_or(b"-"));
-            self.after.push(b'"');
+            out.extend_from_slice(b" \"");
+            escape(out, value.unwrap_or(b"-"));
+            out.push(b'"');
         }
     }
 
     /// Hands the line on.
     pub(crate) fn finish(&self, log: &dyn AccessLog, status: u16, bytes: u64, whole: bool) {
+        let (before, after) = self.text.split_at(self.gap);
         log.line(&mut |out| {
-            out.extend_from_slice(&self.before);
+            out.extend_from_slice(before);
             write_number(out, u64::from(status));
             out.push(b' ');
             write_number(out, bytes);
-            out.extend_from_slice(&self.after);
-            if !whole {
-                out.extend_from_slice(b" aborted");
-            }
-            out.push(b'\n');
+            out.extend_from_slice(after);
+            out.extend_from_slice(if whole { b"\n" } else { b" aborted\n" });
         });
     }
 }
@@ -111,7 +113,7 @@ fn escape(out: &mut Vec<u8>, text: &[u8]) {
     write!(out, "{}", Escaped(text)).expect("a vector takes everything");
 }
 
-/// How a line begins, `10.0.0.1 - - [22/Nov/2026:12:00:00 +0000]`, kept while second and peer
+/// How a line begins, `10.0.0.1 - - [22/Nov/2026:12:00:00 +0000] "`, kept while second and peer
 /// are the same.
 #[derive(Debug)]
 pub(crate) struct Lead(RefCell<Kept>);
@@ -145,7 +147,7 @@ impl Lead {
                 Some(ip) => write!(kept.text, "{ip}"),
                 None => write!(kept.text, "{peer}"),
             }
-            .and_then(|()| write!(kept.text, " - - [{day}/{month}/{year}:{time} +0000]"))
+            .and_then(|()| write!(kept.text, " - - [{day}/{month}/{year}:{time} +0000] \""))
             .expect("a vector takes everything");
         }
         out.extend_from_slice(&kept.text);

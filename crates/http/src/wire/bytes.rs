@@ -104,6 +104,30 @@ fn not_graphic(word: u64) -> u64 {
     (up_to_space | delete | word) & TOPS
 }
 
+/// Marks the bytes of a word that are one of three by their top bits; the lowest mark is exact.
+#[inline]
+fn any_of(word: u64, three: [u8; 3]) -> u64 {
+    three.iter().fold(0, |found, &byte| {
+        let zero = word ^ (ONES * u64::from(byte));
+        found | (zero.wrapping_sub(ONES) & !zero & TOPS)
+    })
+}
+
+/// Where the first of three bytes stands; quick for short texts.
+#[inline]
+pub(super) fn find_any(bytes: &[u8], three: [u8; 3]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<8>() {
+        let found = any_of(u64::from_le_bytes(*block), three);
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let tail = bytes[at..].iter().position(|byte| three.contains(byte))?;
+    Some(at + tail)
+}
+
 /// Bytes before the first control byte; a tab is one.
 #[inline]
 pub(super) fn text_len(bytes: &[u8]) -> usize {
@@ -216,6 +240,12 @@ mod tests {
                 let graphic = (0x21..=0x7e).contains(&byte);
                 let expected = if graphic { place + 1 } else { place };
                 assert_eq!(graphic_len(&text), expected, "byte {byte:#x} at {place}");
+                // The byte before the wanted one must not be taken for it.
+                for wanted in [b'?', b'#', byte] {
+                    let three = [wanted, b'?', 0x22];
+                    let expected = text.iter().position(|b| three.contains(b));
+                    assert_eq!(find_any(&text, three), expected, "byte {byte:#x} at {place}");
+                }
             }
         }
     }

@@ -195,8 +195,13 @@ impl<'a> RequestLine<'a> {
             return Err(Reject::bad("no target, or more than one space before it"));
         }
         let rest = &rest[target.len()..];
-        let version = match rest.first_chunk() {
-            Some(b" HTTP/1.1\r\n") => Version::Http11,
+        let chunk = rest.first_chunk::<11>();
+        // The common one is compared as two words that overlap.
+        let is_usual = chunk.is_some_and(|chunk| {
+            chunk.first_chunk() == Some(b" HTTP/1.") && chunk.last_chunk() == Some(b"TP/1.1\r\n")
+        });
+        let version = match chunk {
+            _ if is_usual => Version::Http11,
             Some(b" HTTP/1.0\r\n") => Version::Http10,
             chunk => other_version(rest, chunk)?,
         };

@@ -184,6 +184,14 @@ fn is_clean(value: &[u8]) -> bool {
 
 /// Appends a number in decimal.
 pub fn write_number(out: &mut Vec<u8>, number: u64) {
+    if number < 10_000 {
+        // Statuses and most lengths.
+        let [a, b] = PAIRS[(number / 100) as usize];
+        let [c, d] = PAIRS[(number % 100) as usize];
+        let zeros =
+            usize::from(number < 1000) + usize::from(number < 100) + usize::from(number < 10);
+        return out.extend_from_slice(&[a, b, c, d][zeros..]);
+    }
     // As many digits as u64::MAX has.
     let mut digits = [0; 20];
     let mut at = digits.len();
@@ -196,7 +204,7 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
     if rest >= 10 {
         at -= 2;
         digits[at..at + 2].copy_from_slice(&PAIRS[rest as usize]);
-    } else {
+    } else if rest > 0 {
         at -= 1;
         digits[at] = b'0' + rest as u8;
     }

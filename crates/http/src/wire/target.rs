@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
-use memchr::{memchr, memchr3};
+use memchr::memchr;
 
 use super::{Reject, bytes, head::Method};
 
@@ -72,7 +72,7 @@ impl<'a> Target<'a> {
         if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(named) {
             return Err(malformed);
         }
-        let end = memchr3(b'/', b'?', b'#', after).unwrap_or(after.len());
+        let end = bytes::find_any(after, [b'/', b'?', b'#']).unwrap_or(after.len());
         let (authority, rest) = after.split_at(end);
         let form =
             Form::Absolute { scheme: ascii(scheme), authority: Authority::parse(authority)? };
@@ -123,7 +123,7 @@ fn path_and_query(raw: &[u8]) -> Result<(Path<'_>, Option<&[u8]>), Reject> {
     let fragment = Reject::bad("a fragment in the target");
     let mut escaped = false;
     let mut at = 0;
-    while let Some(found) = memchr3(b'?', b'%', b'#', &raw[at..]) {
+    while let Some(found) = bytes::find_any(&raw[at..], [b'?', b'%', b'#']) {
         at += found;
         match raw[at] {
             b'%' => {
