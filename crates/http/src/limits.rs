@@ -17,6 +17,9 @@ pub const CACHED_FILE_BYTES: u64 = 64 * 1024;
 /// Bytes of small files that the file extension keeps in memory, unless told otherwise.
 pub const CACHE_BYTES: usize = 16 << 20;
 
+/// Bytes of directory listings in memory, made and not yet sent, of one tree.
+pub const LISTING_BYTES: usize = 64 << 20;
+
 /// Entries shown in one directory listing; the page says so when there are more.
 pub const LISTING_ENTRIES: usize = 50_000;
 

@@ -7,6 +7,7 @@
 
 mod cache;
 mod listing;
+mod pages;
 mod parts;
 mod stored;
 
@@ -20,8 +21,9 @@ use medusa_fs::{ErrorKind, FileSystem, Freshness, Persona, VirtualPath};
 
 use crate::extension::{Exchange, Extension, Handled, Request};
 use crate::files::cache::Cache;
+use crate::files::pages::Pages;
 use crate::files::stored::Stored;
-use crate::limits::CACHE_BYTES;
+use crate::limits::{CACHE_BYTES, LISTING_BYTES};
 use crate::reply::Reply;
 use crate::wire::fields::FieldTable;
 use crate::wire::head::{Head, Method};
@@ -39,11 +41,18 @@ pub struct FilesOptions {
     pub listings: bool,
     /// Bytes of small files that are kept in memory.
     pub cache_bytes: usize,
+    /// Bytes of listings that are on their way to clients; past them the answer is 503.
+    pub listing_bytes: usize,
 }
 
 impl Default for FilesOptions {
     fn default() -> Self {
-        Self { index: b"index.html".to_vec(), listings: true, cache_bytes: CACHE_BYTES }
+        Self {
+            index: b"index.html".to_vec(),
+            listings: true,
+            cache_bytes: CACHE_BYTES,
+            listing_bytes: LISTING_BYTES,
+        }
     }
 }
 
@@ -53,6 +62,7 @@ pub struct Files(Rc<Inner>);
 struct Inner {
     place: Place,
     cache: RefCell<Cache>,
+    pages: Pages,
 }
 
 /// What a helper thread needs of the extension.
@@ -83,8 +93,9 @@ impl Files {
     /// Serves `tree` under this identity.
     pub fn new(tree: Arc<dyn FileSystem>, who: Persona, options: FilesOptions) -> Self {
         let cache = RefCell::new(Cache::new(options.cache_bytes));
+        let pages = Pages::new(options.listing_bytes);
         let place = Place { tree, who, options: Arc::new(options) };
-        Self(Rc::new(Inner { place, cache }))
+        Self(Rc::new(Inner { place, cache, pages }))
     }
 }
 
@@ -181,10 +192,13 @@ impl Inner {
                 reply
             }
             Ok(Found::Directory) => redirect_to_slash(head),
-            Ok(Found::Listing(page)) => Reply::new(200)
-                .field("Content-Type", "text/html; charset=utf-8")
-                .field("Cache-Control", "no-cache")
-                .body(crate::reply::Body::Bytes(page.into())),
+            Ok(Found::Listing(page)) => match self.pages.admit(page) {
+                Some(page) => Reply::new(200)
+                    .field("Content-Type", "text/html; charset=utf-8")
+                    .field("Cache-Control", "no-cache")
+                    .producer(page),
+                None => Reply::text(503, "too many listings are being read"),
+            },
             Err(e) => refuse(&e),
         }
     }

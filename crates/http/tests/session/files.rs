@@ -181,6 +181,40 @@ fn a_huge_directory_is_listed_up_to_a_limit() {
     assert!(page.text().contains(&format!("Only the first {LISTING_ENTRIES} entries")));
 }
 
+/// Each connection could have as many large pages made as its pipeline is deep.
+#[test]
+fn listings_that_nobody_reads_do_not_fill_the_memory() {
+    let tree = tree();
+    for n in 0..1000 {
+        put(&tree, &format!("/d/{n}"), b"");
+    }
+    put(&tree, "/f", b"content");
+    let page = Server::files(&tree).get("/d/", "").body.len();
+    let options = FilesOptions { listing_bytes: page * 5 / 2, ..FilesOptions::default() };
+    let mut server = serve(tree, options);
+    let peer = server.connect();
+    peer.set_write_room(100);
+    peer.send(get("/d/", "").repeat(4) + &get("/f", "") + &get("/d/", ""));
+    server.h.run();
+    let other = server.get("/d/", "");
+    assert_eq!((other.status, server.get("/f", "").status), (503, 200));
+    peer.grant_all();
+    server.h.run();
+    assert_eq!(statuses(&answers(&peer.take())), [200, 200, 503, 503, 200, 503]);
+    // What has been sent, was dropped with its client, or was only asked about, counts no more.
+    for _ in 0..10 {
+        assert_eq!(server.get("/d/", "").status, 200);
+        let (_, output) = server.send(get("/d/", "").replace("GET", "HEAD"));
+        assert_eq!(only(answers_to(&output, |_| true)).status, 200);
+        let peer = server.connect();
+        peer.set_write_room(100);
+        peer.send(get("/d/", "").repeat(2));
+        server.h.run();
+        peer.reset();
+        server.h.run();
+    }
+}
+
 #[test]
 fn types_follow_the_ending() {
     let types = [
