@@ -9,6 +9,7 @@ mod cache;
 mod listing;
 mod pages;
 mod parts;
+mod shared;
 mod stored;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use medusa_fs::{ErrorKind, FileSystem, Freshness, Persona, VirtualPath};
 use crate::extension::{Exchange, Extension, Handled, Request};
 use crate::files::cache::Cache;
 use crate::files::pages::Pages;
+use crate::files::shared::SharedFiles;
 use crate::files::stored::Stored;
 use crate::limits::{CACHE_BYTES, LISTING_BYTES};
 use crate::reply::Reply;
@@ -63,6 +65,7 @@ struct Inner {
     place: Place,
     cache: RefCell<Cache>,
     pages: Pages,
+    files: RefCell<SharedFiles>,
 }
 
 /// What a helper thread needs of the extension.
@@ -95,7 +98,7 @@ impl Files {
         let cache = RefCell::new(Cache::new(options.cache_bytes));
         let pages = Pages::new(options.listing_bytes);
         let place = Place { tree, who, options: Arc::new(options) };
-        Self(Rc::new(Inner { place, cache, pages }))
+        Self(Rc::new(Inner { place, cache, pages, files: RefCell::default() }))
     }
 }
 
@@ -182,7 +185,8 @@ impl Inner {
         turn: std::time::Instant,
     ) -> Reply {
         match found {
-            Ok(Found::File(stored)) => {
+            Ok(Found::File(mut stored)) => {
+                stored.share(&mut self.files.borrow_mut());
                 let stored = Rc::new(stored);
                 let reply = stored.reply(head, now);
                 if stored.is_cacheable(now) {

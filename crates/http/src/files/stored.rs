@@ -9,6 +9,7 @@ use medusa_core::FileRange;
 use medusa_fs::{Content, ErrorKind, OpenFile, Stamp, VirtualPath};
 
 use crate::files::parts;
+use crate::files::shared::SharedFiles;
 use crate::limits::CACHED_FILE_BYTES;
 use crate::reply::{Body, Reply};
 use crate::wire::conditional::{ETag, Outcome, Validators, evaluate};
@@ -98,6 +99,13 @@ impl Stored {
              Last-Modified: {date}\r\n"
         );
         Ok(Self { path, stamp, content, size, modified, etag, content_type, block: block.into() })
+    }
+
+    /// Uses the descriptor of a large file that is being sent in the same state already.
+    pub(crate) fn share(&mut self, files: &mut SharedFiles) {
+        if let Stuff::File(range) = &mut self.content {
+            range.file = files.share(self.stamp, range.file.clone());
+        }
     }
 
     /// Bytes that it takes in memory, or 0 if it is not to be kept.

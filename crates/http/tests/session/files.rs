@@ -567,6 +567,43 @@ fn a_file_that_grows_while_it_is_sent_is_sent_as_it_was() {
     assert!(answer.whole && answer.body.len() == 200_000);
 }
 
+/// Each reply held a descriptor of its own: few clients could use up all there are.
+#[test]
+#[cfg(target_os = "linux")]
+fn clients_of_one_large_file_share_its_descriptor() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("f");
+    let descriptors = || {
+        let all = fs::read_dir("/proc/self/fd").expect("a directory");
+        all.filter(|fd| {
+            fs::read_link(fd.as_ref().expect("it is read").path()).ok() == Some(path.clone())
+        })
+        .count()
+    };
+    fs::write(&path, vec![b'a'; 500_000]).expect("it is written");
+    set_time(&path, 1_000_000);
+    let mut server = serve_dir(directory.path());
+    let peers: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for peer in &peers {
+        peer.set_write_room(1000);
+        peer.send(get("/f", "") + &get("/f", "Range: bytes=0-0,499999-\r\n"));
+    }
+    server.h.run();
+    assert_eq!(descriptors(), 1);
+    // In another state it is another file.
+    fs::write(&path, vec![b'b'; 500_000]).expect("it is written");
+    set_time(&path, 1_000_001);
+    assert!(server.get("/f", "").body == vec![b'b'; 500_000]);
+    for peer in peers {
+        peer.grant_all();
+        server.h.run();
+        let all = answers(&peer.take());
+        assert!(all[0].whole && all[0].body.len() == 500_000);
+        assert_eq!(parts(&all[1]).len(), 2);
+    }
+    assert_eq!(descriptors(), 0);
+}
+
 // What stays hidden.
 
 #[test]
