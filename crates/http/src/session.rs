@@ -519,6 +519,11 @@ impl Protocol for Session {
         self.logged = sent;
         let nothing = self.in_flight() == 0;
         match &self.state {
+            State::Body(body) if last && !body.is_collected() => {
+                // The close reads what still comes of it, for a while.
+                self.state = State::Closing;
+                Err(Close::Linger)
+            }
             // The rest of the body is still read, so that the reply is not lost to a reset.
             State::Body(body) => {
                 self.stopping |= last;

@@ -320,6 +320,29 @@ fn a_long_body_that_nobody_reads_ends_the_connection() {
     assert_ended(&peer, Some(How::Fin));
 }
 
+/// Such a connection was kept for as long as its client let the body trickle in.
+#[test]
+fn the_last_reply_does_not_wait_for_a_body_that_nobody_reads() {
+    let (mut server, _, shelf) = taking();
+    for path in ["/now", "/later/1"] {
+        let peer = server.connect();
+        peer.send(post_chunked(path).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+        server.h.run();
+        if path == "/later/1" {
+            shelf.reply(path, says("late"));
+            server.h.run();
+        }
+        assert!(only(answers(&peer.take())).closes());
+        assert_ended(&peer, Some(How::Fin));
+        peer.send("5\r\nhello\r\n0\r\n\r\n".to_owned() + &get("/now", ""));
+        peer.close_write();
+        server.h.run();
+        assert_eq!(peer.take(), b"");
+        assert!(peer.is_gone());
+        assert_ended(&peer, Some(How::Fin));
+    }
+}
+
 /// The answer was 413 when it came late, and what the extension said when it came at once.
 #[test]
 fn a_long_body_that_nobody_reads_does_not_change_a_late_answer() {
