@@ -363,4 +363,11 @@ fn of_two_answers_to_one_request_the_first_counts() {
     second.reply(says("second"));
     server.h.run();
     assert_eq!(only(answers(&peer.take())).text(), "second");
+    peer.send(get("/twice", ""));
+    server.h.run();
+    for (responder, text) in kept.take().into_iter().zip(["first", "second"]) {
+        responder.reply(says(text));
+    }
+    server.h.run();
+    assert_eq!(only(answers(&peer.take())).text(), "first");
 }
