@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -97,23 +98,14 @@ impl Listener {
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         let (socket, address) = match address {
             Address::Inet(inet) => {
-                let socket = Socket::new(
-                    Domain::for_address(*inet),
-                    Type::STREAM.nonblocking().cloexec(),
-                    Some(Protocol::TCP),
-                )?;
-                // Restarting must not wait for old connections to be forgotten.
-                socket.set_reuse_address(true)?;
-                if inet.is_ipv6() {
-                    socket.set_only_v6(!inet.ip().is_unspecified())?;
-                }
-                // Inherited by what is accepted: replies leave whole, and nothing else waits.
-                socket.set_tcp_nodelay(true)?;
-                if inet.ip().is_loopback() {
-                    sys::choose_for_loopback(&socket);
-                }
-                socket.bind(&(*inet).into())?;
-                socket.listen(backlog)?;
+                let all = inet.is_ipv6() && inet.ip().is_unspecified();
+                let socket = match bind_inet(*inet, backlog) {
+                    // A system without IPv6 still has all addresses of IPv4.
+                    Err(e) if all && lacks_ipv6(&e) => {
+                        bind_inet((Ipv4Addr::UNSPECIFIED, inet.port()).into(), backlog)?
+                    }
+                    other => other?,
+                };
                 let listener = mio::net::TcpListener::from_std(socket.into());
                 let address = Address::Inet(listener.local_addr()?);
                 (Socketed::Tcp(listener), address)
@@ -165,6 +157,30 @@ impl Listener {
             Socketed::Unix(s, _) => s.as_raw_fd(),
         }
     }
+}
+
+/// Makes a TCP socket that listens.
+fn bind_inet(inet: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(inet), kind, Some(Protocol::TCP))?;
+    // Restarting must not wait for old connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    if inet.is_ipv6() {
+        socket.set_only_v6(!inet.ip().is_unspecified())?;
+    }
+    // Inherited by what is accepted: replies leave whole, and nothing else waits.
+    socket.set_tcp_nodelay(true)?;
+    if inet.ip().is_loopback() {
+        sys::choose_for_loopback(&socket);
+    }
+    socket.bind(&inet.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 /// A descriptor held back, so that one connection can be accepted and closed when the process

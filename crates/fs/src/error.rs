@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Escapes,
     /// The entry is in use: a mount point, the root, a running program.
     Busy,
+    /// The process or the system is out of descriptors or memory; later it may work.
+    Exhausted,
     /// The request makes no sense: a bad path, a directory moved into itself.
     Invalid,
     /// The tree cannot do that, or the file is neither a regular file nor a directory.
@@ -138,6 +140,7 @@ impl ErrorKind {
             Self::WouldBlock => "would have to wait",
             Self::Escapes => "leads out of the tree",
             Self::Busy => "in use",
+            Self::Exhausted => "out of descriptors or memory",
             Self::Invalid => "makes no sense",
             Self::Unsupported => "not supported",
             Self::Io => "input or output error",
@@ -186,6 +189,9 @@ fn kind_of(error: &io::Error) -> ErrorKind {
         (Errno::AGAIN, ErrorKind::WouldBlock),
         (Errno::BUSY, ErrorKind::Busy),
         (Errno::TXTBSY, ErrorKind::Busy),
+        (Errno::MFILE, ErrorKind::Exhausted),
+        (Errno::NFILE, ErrorKind::Exhausted),
+        (Errno::NOMEM, ErrorKind::Exhausted),
         (Errno::INVAL, ErrorKind::Invalid),
         (Errno::NXIO, ErrorKind::Unsupported),
         (Errno::NODEV, ErrorKind::Unsupported),

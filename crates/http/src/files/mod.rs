@@ -283,6 +283,10 @@ fn refuse(error: &medusa_fs::Error) -> Reply {
         ErrorKind::TooLong => (404, "no name here is that long".into()),
         ErrorKind::Denied | ErrorKind::Unsupported => (403, "this may not be read".into()),
         ErrorKind::Busy => (503, "the file is busy".into()),
+        ErrorKind::Exhausted => {
+            tracing::warn!("{error}");
+            (503, "the server has too much open at once".into())
+        }
         _ => {
             tracing::error!("{error}");
             (500, "the file could not be read".into())
