@@ -263,3 +263,80 @@ fn many_clients_at_once_get_what_they_asked_for() {
         }
     });
 }
+
+/// How long a file must be left alone before the server keeps it in memory, and a bit.
+const SETTLED: std::time::Duration = std::time::Duration::from_millis(2100);
+
+/// A way to change the file at a path, and what is there then.
+type Change = (&'static str, fn(&Path), Option<&'static str>);
+
+#[test]
+fn a_file_kept_in_memory_and_watched_is_never_served_as_it_was() {
+    const CHANGES: [Change; 7] = [
+        ("written", |path| fs::write(path, "CONTENT").expect("written"), Some("CONTENT")),
+        (
+            "replaced",
+            |path| {
+                let new = path.with_extension("new");
+                fs::write(&new, "another").expect("written");
+                fs::rename(new, path).expect("renamed");
+            },
+            Some("another"),
+        ),
+        (
+            "appended",
+            |path| {
+                let mut file = fs::OpenOptions::new().append(true).open(path).expect("opened");
+                file.write_all(b"!").expect("written");
+            },
+            Some("content!"),
+        ),
+        ("removed", |path| fs::remove_file(path).expect("removed"), None),
+        ("renamed", |path| fs::rename(path, path.with_extension("old")).expect("renamed"), None),
+        (
+            "nested/file",
+            |path| {
+                let parent = path.parent().expect("a directory");
+                fs::rename(parent, parent.with_extension("old")).expect("renamed");
+            },
+            None,
+        ),
+        (
+            "link",
+            |path| {
+                fs::remove_file(path).expect("removed");
+                std::os::unix::fs::symlink("other", path).expect("linked");
+            },
+            Some("the other"),
+        ),
+    ];
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path();
+    fs::create_dir(root.join("nested")).expect("made");
+    fs::write(root.join("target"), "content").expect("written");
+    fs::write(root.join("other"), "the other").expect("written");
+    for (name, ..) in CHANGES {
+        match name {
+            "link" => std::os::unix::fs::symlink("target", root.join(name)).expect("linked"),
+            _ => fs::write(root.join(name), "content").expect("written"),
+        }
+    }
+    let server = Server::of(root);
+    let mut client = server.connect();
+    let mut body = |name: &str| {
+        client.write_all(get(&format!("/{name}")).as_bytes()).expect("it reads");
+        let answer = read_answer(&mut client);
+        (answer.status == 200).then(|| String::from_utf8(answer.body).expect("text"))
+    };
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < SETTLED {
+        assert_eq!(body("target").as_deref(), Some("content"));
+    }
+    for (name, change, expected) in CHANGES {
+        for _ in 0..5 {
+            assert_eq!(body(name).as_deref(), Some("content"), "{name}");
+        }
+        change(&root.join(name));
+        assert_eq!(body(name).as_deref(), expected, "{name}");
+    }
+}

@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,11 @@ pub(crate) enum Command {
         address: Address,
         protocol: Box<dyn DatagramProtocol>,
         then: Heard<io::Result<Address>>,
+    },
+    Poll {
+        source: Rc<dyn AsFd>,
+        ready: Box<dyn FnMut()>,
+        then: Heard<io::Result<()>>,
     },
     Shutdown {
         grace: Duration,
@@ -261,6 +267,18 @@ impl Handle {
         then: impl FnOnce(io::Result<Address>) + 'static,
     ) {
         self.command(Command::Bind { address, protocol, then: Box::new(then) });
+    }
+
+    /// Calls `ready` whenever a descriptor becomes readable, before any connection of the same
+    /// turn is served, for as long as the loop runs; it must read until it would block. `then`
+    /// hears whether the loop can do that at all.
+    pub fn poll_descriptor(
+        &self,
+        source: Rc<dyn AsFd>,
+        ready: impl FnMut() + 'static,
+        then: impl FnOnce(io::Result<()>) + 'static,
+    ) {
+        self.command(Command::Poll { source, ready: Box::new(ready), then: Box::new(then) });
     }
 
     /// Drops a connection at once.

@@ -9,10 +9,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::address::{Address, Peer};
@@ -56,6 +58,7 @@ pub struct Reactor {
     settings: Settings,
     listeners: HashMap<u32, Listener>,
     datagrams: HashMap<u32, Datagrams>,
+    descriptors: HashMap<u32, Descriptor>,
     datagram_buffer: Vec<u8>,
     last_number: u32,
     pool: Pool,
@@ -84,6 +87,7 @@ impl Reactor {
             settings,
             listeners: HashMap::new(),
             datagrams: HashMap::new(),
+            descriptors: HashMap::new(),
             datagram_buffer: Vec::new(),
             last_number: 0,
             pool: Pool::new(remote.clone()),
@@ -151,6 +155,7 @@ impl Reactor {
         let now = Instant::now();
         self.engine.set_time(now, self.time_of_day.at(now));
         let mut woken = false;
+        self.drive_descriptors(events);
         for event in &*events {
             let token = event.token();
             if token == WAKER {
@@ -321,6 +326,29 @@ impl Reactor {
         }
     }
 
+    fn poll_descriptor(&mut self, source: Rc<dyn AsFd>, ready: Box<dyn FnMut()>) -> io::Result<()> {
+        let number = self.number();
+        let raw = source.as_fd().as_raw_fd();
+        let token = Token(number as usize);
+        self.poll.registry().register(&mut SourceFd(&raw), token, Interest::READABLE)?;
+        self.descriptors.insert(number, Descriptor { _source: source, ready });
+        Ok(())
+    }
+
+    /// Calls whoever waits for a descriptor. This comes before connections: what a notice says
+    /// happened before the requests that came behind it.
+    fn drive_descriptors(&mut self, events: &Events) {
+        if self.descriptors.is_empty() {
+            return;
+        }
+        for event in events {
+            let Ok(number) = u32::try_from(event.token().0) else { continue };
+            if let Some(descriptor) = self.descriptors.get_mut(&number) {
+                self.engine.guarded(|_| (descriptor.ready)());
+            }
+        }
+    }
+
     fn drive_datagrams(&mut self) {
         if self.datagrams.is_empty() {
             return;
@@ -365,6 +393,7 @@ impl Reactor {
                 self.show();
             }
             Command::Bind { address, protocol, then } => then(self.bind(&address, protocol)),
+            Command::Poll { source, ready, then } => then(self.poll_descriptor(source, ready)),
             Command::Shutdown { grace } => {
                 let now = self.engine.handle().now();
                 if self.stopping.is_some() {
@@ -456,6 +485,12 @@ impl Reactor {
             })
             .collect();
     }
+}
+
+/// A descriptor that somebody waits for, held so that its number stays its own.
+struct Descriptor {
+    _source: Rc<dyn AsFd>,
+    ready: Box<dyn FnMut()>,
 }
 
 /// The time of day, carried on by the loop's own clock and read anew once a second, so that a

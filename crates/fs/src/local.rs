@@ -60,6 +60,20 @@ impl LocalTree {
     }
 }
 
+/// Whether all changes to a file system are made by this machine.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_local(root: std::os::fd::BorrowedFd<'_>) -> bool {
+    /// The numbers that statfs(2) gives ext2 to ext4, xfs, btrfs and tmpfs.
+    const KNOWN: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+    rustix::fs::fstatfs(root).is_ok_and(|stat| KNOWN.contains(&(stat.f_type as u64)))
+}
+
+/// Whether all changes to a file system are made by this machine: not known here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_local(_: std::os::fd::BorrowedFd<'_>) -> bool {
+    false
+}
+
 fn open_root(root: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(root, flags, Mode::empty())?)
@@ -199,6 +213,25 @@ impl FileSystem for LocalTree {
             Ok(Err(Errno::NOENT)) => Freshness::Absent,
             _ => Freshness::Changed,
         }
+    }
+
+    /// So it is for a file that stands in the root itself, is no link and is on the root's own file
+    /// system: nothing lies between the root and the file that could change unseen. What the
+    /// changes of other machines are is not told by a network's file system, so that only those
+    /// known to be local count.
+    fn open_to_watch(&self, who: &Persona, path: &VirtualPath, stamp: &Stamp) -> Option<File> {
+        if path.components().count() != 1 || self.options.read("watch", path).is_err() {
+            return None;
+        }
+        let root = self.beneath.root();
+        let opened = who.run(|| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | CAUTIOUS;
+            let file = self.beneath.open_now(path.relative(), flags).ok()?;
+            let (is, root_is) = (fstat(&file).ok()?, fstat(root).ok()?);
+            let same = metadata_of(&is).stamp == *stamp && is.st_dev == root_is.st_dev;
+            same.then(|| File::from(file))
+        });
+        opened.ok().flatten().filter(|_| is_local(root))
     }
 
     fn list(&self, who: &Persona, path: &VirtualPath, detail: Detail) -> Result<Entries> {

@@ -193,6 +193,16 @@ pub trait FileSystem: Send + Sync {
     /// of open files, at most once a turn of the loop and file.
     fn check_now(&self, who: &Persona, path: &VirtualPath, stamp: &Stamp) -> Freshness;
 
+    /// Opens the file at `path`, to watch it, if it is in the state `stamp` and nothing but a change
+    /// of that file itself (its content, attributes or names) can put another in its place. A
+    /// cache may then rely on notices of such changes instead of asking
+    /// [`FileSystem::check_now`]. A tree that cannot say so opens nothing. Does not block if the
+    /// file was opened a moment before.
+    fn open_to_watch(&self, who: &Persona, path: &VirtualPath, stamp: &Stamp) -> Option<File> {
+        let _ = (who, path, stamp);
+        None
+    }
+
     /// Starts a listing. How many entries to take from it is up to the caller.
     fn list(&self, who: &Persona, path: &VirtualPath, detail: Detail) -> Result<Entries>;
 

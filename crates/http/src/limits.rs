@@ -20,6 +20,12 @@ pub const CACHE_BYTES: usize = 16 << 20;
 /// Bytes of directory listings in memory, made and not yet sent, of one tree.
 pub const LISTING_BYTES: usize = 64 << 20;
 
+/// Files kept in memory that the system is asked to watch; others are looked at each turn.
+pub const WATCHED_FILES: usize = 1024;
+
+/// How long the silence about a watched file is trusted before it is looked at all the same.
+pub const WATCH_LASTS: Duration = Duration::from_millis(50);
+
 /// Entries shown in one directory listing; the page says so when there are more.
 pub const LISTING_ENTRIES: usize = 50_000;
 

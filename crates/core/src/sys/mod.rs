@@ -1,6 +1,7 @@
 //! System specifics: the only place in the core with `unsafe`, each with a portable fallback.
 
 pub mod beneath;
+pub mod notice;
 pub mod persona;
 
 use std::fs::File;

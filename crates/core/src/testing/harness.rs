@@ -318,6 +318,7 @@ impl Harness {
                 }
                 then(bound.map(Address::Inet));
             }
+            Command::Poll { then, .. } => then(Err(io::ErrorKind::Unsupported.into())),
             Command::Shutdown { grace } => {
                 if self.stopping.replace(self.now + grace.min(MAX_GRACE)).is_some() {
                     self.stopping = Some(self.now);

@@ -11,6 +11,8 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use crate::files::stored::Stored;
+use crate::files::watch::Watch;
+use crate::limits::WATCH_LASTS;
 
 pub(crate) struct Cache {
     young: Generation,
@@ -25,10 +27,34 @@ pub(crate) struct Cache {
 /// quick is enough.
 type Generation = HashMap<Box<[u8]>, Kept, RandomState>;
 
-struct Kept {
-    stored: Rc<Stored>,
-    /// The turn in which it was last compared with the file.
+/// A file in memory.
+pub(crate) struct Kept {
+    pub(crate) stored: Rc<Stored>,
+    /// The turn in which it was last known to be the same as the file.
     checked: Instant,
+    /// When it was last looked at; none is never since it is kept.
+    looked: Option<Instant>,
+    /// The system says when the file has changed.
+    watch: Option<Rc<Watch>>,
+}
+
+impl Kept {
+    /// Whether it is still what stands at its path. `look` looks there, which is done once a turn,
+    /// or less often while the system is silent about a watched file.
+    pub(crate) fn is_same(&mut self, turn: Instant, look: impl FnOnce(&Stored) -> bool) -> bool {
+        if self.checked == turn && self.looked.is_some() {
+            return true;
+        }
+        self.checked = turn;
+        if let Some(watch) = &self.watch {
+            let recent = self.looked.is_some_and(|looked| turn - looked < WATCH_LASTS);
+            if watch.is_quiet() && recent {
+                return true;
+            }
+        }
+        self.looked = Some(turn);
+        look(&self.stored)
+    }
 }
 
 impl Cache {
@@ -46,10 +72,10 @@ impl Cache {
     pub(crate) fn look_up(
         &mut self,
         path: &[u8],
-        is_same: impl FnOnce(&Stored, &mut Instant) -> bool,
+        is_same: impl FnOnce(&mut Kept) -> bool,
     ) -> Option<Rc<Stored>> {
         if let Some(kept) = self.young.get_mut(path) {
-            if is_same(&kept.stored, &mut kept.checked) {
+            if is_same(kept) {
                 return Some(kept.stored.clone());
             }
             if let Some(kept) = self.young.remove(path) {
@@ -58,7 +84,7 @@ impl Cache {
             return None;
         }
         let (path, mut kept) = self.old.remove_entry(path)?;
-        if !is_same(&kept.stored, &mut kept.checked) {
+        if !is_same(&mut kept) {
             return None;
         }
         let stored = kept.stored.clone();
@@ -66,12 +92,18 @@ impl Cache {
         Some(stored)
     }
 
-    /// Keeps a file that was compared in the turn `checked`.
-    pub(crate) fn keep(&mut self, path: &[u8], stored: Rc<Stored>, checked: Instant) {
+    /// Keeps a file that was opened in the turn `checked`, and is watched from then on.
+    pub(crate) fn keep(
+        &mut self,
+        path: &[u8],
+        stored: Rc<Stored>,
+        checked: Instant,
+        watch: Option<Rc<Watch>>,
+    ) {
         if weight(path, &stored) <= self.room {
             self.old.remove(path);
             let path: Box<[u8]> = path.into();
-            self.insert(path, Kept { stored, checked });
+            self.insert(path, Kept { stored, checked, looked: None, watch });
         }
     }
 

@@ -1,9 +1,10 @@
 //! The default extension: serves a file tree, and matches everything.
 //!
 //! The one design choice: small files are kept in memory with the head lines that go with them,
-//! and looked at again at most once a turn of the loop, by one system call; so the common request
-//! costs a look into a table, and a changed file is noticed by the next request. What might block
-//! goes to a helper thread, and the reply comes later.
+//! and looked at again at most once a turn of the loop, by one system call, or less often where the
+//! system gives notice of changes; so the common request costs a look into a table, and a changed
+//! file is noticed by the next request. What might block goes to a helper thread, and the reply
+//! comes later.
 
 mod cache;
 mod listing;
@@ -11,20 +12,24 @@ mod pages;
 mod parts;
 mod shared;
 mod stored;
+mod watch;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_core::Handle;
 use medusa_fs::{ErrorKind, FileSystem, Freshness, Persona, VirtualPath};
 
 use crate::extension::{Exchange, Extension, Handled, Request};
-use crate::files::cache::Cache;
+use crate::files::cache::{Cache, Kept};
 use crate::files::pages::Pages;
 use crate::files::shared::SharedFiles;
 use crate::files::stored::Stored;
+use crate::files::watch::Watches;
 use crate::limits::{CACHE_BYTES, LISTING_BYTES};
 use crate::reply::Reply;
 use crate::wire::fields::FieldTable;
@@ -66,6 +71,7 @@ struct Inner {
     cache: RefCell<Cache>,
     pages: Pages,
     files: RefCell<SharedFiles>,
+    watches: Watches,
 }
 
 /// What a helper thread needs of the extension.
@@ -98,7 +104,13 @@ impl Files {
         let cache = RefCell::new(Cache::new(options.cache_bytes));
         let pages = Pages::new(options.listing_bytes);
         let place = Place { tree, who, options: Arc::new(options) };
-        Self(Rc::new(Inner { place, cache, pages, files: RefCell::default() }))
+        Self(Rc::new(Inner {
+            place,
+            cache,
+            pages,
+            files: RefCell::default(),
+            watches: Watches::default(),
+        }))
     }
 }
 
@@ -132,12 +144,8 @@ impl Files {
         let inner = &self.0;
         let raw = request.head.target.path().raw();
         let turn = request.handle.now();
-        if let Some(stored) = inner.cache.borrow_mut().look_up(raw, |stored, checked| {
-            *checked == turn || {
-                *checked = turn;
-                inner.place.is_same(stored)
-            }
-        }) {
+        let is_same = |kept: &mut Kept| kept.is_same(turn, |stored| inner.place.is_same(stored));
+        if let Some(stored) = inner.cache.borrow_mut().look_up(raw, is_same) {
             return Handled::Now(stored.reply(request.head, request.unix_time));
         }
         let path = request.head.target.path().decoded();
@@ -148,7 +156,12 @@ impl Files {
         match inner.place.look(&path, slash, May::NotBlock, request.unix_time) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => {}
             result => {
-                return Handled::Now(inner.reply(result, request.head, request.unix_time, turn));
+                return Handled::Now(inner.reply(
+                    result,
+                    request.head,
+                    request.unix_time,
+                    request.handle,
+                ));
             }
         }
         let responder = exchange.later();
@@ -156,12 +169,13 @@ impl Files {
         let inner = inner.clone();
         let head: Box<[u8]> = request.raw.into();
         let now = request.unix_time;
+        let handle = request.handle.clone();
         request.handle.run(
             move || place.look(&path, slash, May::Block, now),
             move |result| {
                 let mut table = FieldTable::new();
                 let reply = match (result, Head::parse(&head, &mut table)) {
-                    (Ok(found), Ok(head)) => inner.reply(found, &head, now, turn),
+                    (Ok(found), Ok(head)) => inner.reply(found, &head, now, &handle),
                     (Err(lost), _) => {
                         tracing::error!("a file could not be looked up: {lost}");
                         Reply::text(503, "the server is too busy to look it up")
@@ -182,7 +196,7 @@ impl Inner {
         found: medusa_fs::Result<Found>,
         head: &Head<'_>,
         now: Duration,
-        turn: std::time::Instant,
+        handle: &Handle,
     ) -> Reply {
         match found {
             Ok(Found::File(mut stored)) => {
@@ -191,7 +205,8 @@ impl Inner {
                 let reply = stored.reply(head, now);
                 if stored.is_cacheable(now) {
                     let raw = head.target.path().raw();
-                    self.cache.borrow_mut().keep(raw, stored, turn);
+                    let watch = self.watches.watch(handle, || self.place.open_to_watch(&stored));
+                    self.cache.borrow_mut().keep(raw, stored, handle.now(), watch);
                 }
                 reply
             }
@@ -212,6 +227,11 @@ impl Place {
     /// Whether a kept file is still what stands at its path.
     fn is_same(&self, stored: &Stored) -> bool {
         self.tree.check_now(&self.who, &stored.path, &stored.stamp) == Freshness::Same
+    }
+
+    /// Opens a kept file if it tells of all that could happen to it.
+    fn open_to_watch(&self, stored: &Stored) -> Option<File> {
+        self.tree.open_to_watch(&self.who, &stored.path, &stored.stamp)
     }
 
     fn open(&self, path: &VirtualPath, may: May) -> medusa_fs::Result<medusa_fs::OpenFile> {
