@@ -20,8 +20,9 @@ pub const FRAMES_A_TURN: usize = 256;
 /// Bytes that one channel may read in one turn.
 pub const READ_BYTES_A_TURN: usize = 256 * 1024;
 
-/// Bytes that one channel may write in one turn.
-pub const WRITE_BYTES_A_TURN: usize = 2 * 1024 * 1024;
+/// Bytes that one channel may write in one turn. More fills the system's buffers faster than the
+/// peer empties them, which serves neither it nor its neighbours.
+pub const WRITE_BYTES_A_TURN: usize = 256 * 1024;
 
 /// Connections that one listener may accept in one turn.
 pub const ACCEPTS_A_TURN: usize = 64;
