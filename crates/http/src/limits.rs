@@ -32,7 +32,8 @@ pub const LISTING_ENTRIES: usize = 50_000;
 /// Settings of one HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// Time for a request head to arrive, from its first byte or from the connection's begin.
+    /// Time for the first request head of a connection to arrive. A later one may take what is
+    /// left of the keep-alive time, and then this long.
     pub head_timeout: Duration,
     /// Time within which some of a request body must arrive.
     pub body_timeout: Duration,
