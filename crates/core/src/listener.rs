@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -147,14 +146,6 @@ impl Listener {
         match &self.socket {
             Socketed::Tcp(s) => s.accept().map(|(s, a)| (Transport::Tcp(s), a.into())),
             Socketed::Unix(s, _) => s.accept().map(|(s, _)| (Transport::Unix(s), Peer::Unix)),
-        }
-    }
-
-    /// The raw descriptor, for handing the socket over.
-    pub(crate) fn descriptor(&self) -> i32 {
-        match &self.socket {
-            Socketed::Tcp(s) => s.as_raw_fd(),
-            Socketed::Unix(s, _) => s.as_raw_fd(),
         }
     }
 }

@@ -126,11 +126,6 @@ impl Reactor {
         Ok((ListenerId(number), bound))
     }
 
-    /// The descriptor of a listener's socket, for handing it over to another process.
-    pub fn listener_descriptor(&self, id: ListenerId) -> Option<i32> {
-        self.listeners.get(&id.0).map(Listener::descriptor)
-    }
-
     /// Runs until [`Handle::shutdown`] has been asked and every connection has ended.
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_A_TURN);

@@ -1,6 +1,6 @@
 //! Output in pieces of one size.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Aborted, Piece, Producer, Pull};
 
@@ -61,12 +61,5 @@ impl<P: Producer> Producer for Globbed<P> {
             _ => 0,
         };
         self.inside.remaining().map(|inside| inside + behind + self.held.len() as u64)
-    }
-}
-
-impl<P> Globbed<P> {
-    /// What has been gathered and not given yet.
-    pub fn held(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.held)
     }
 }
