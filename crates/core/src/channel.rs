@@ -79,8 +79,12 @@ pub(crate) enum Verdict {
     /// It was stopped by its budget and goes on in the next turn.
     Again,
     /// It has ended.
-    Ended(Closed),
+    Ended(Box<Closed>),
 }
+
+/// What a step of driving gives. How a channel ended is boxed, so that the usual outcome fits in
+/// registers; handed over in memory it costs a stall each time.
+type Step<T> = Result<T, Box<Closed>>;
 
 /// What one channel may still do in this turn.
 struct Budget {
@@ -122,13 +126,13 @@ impl Channel {
         pump.spare = Some(out);
     }
 
-    fn run(&mut self, id: ChannelId, cause: Cause, pump: &mut Pump) -> Result<bool, Closed> {
+    fn run(&mut self, id: ChannelId, cause: Cause, pump: &mut Pump) -> Step<bool> {
         let mut budget =
             Budget { frames: FRAMES_A_TURN, read: READ_BYTES_A_TURN, write: WRITE_BYTES_A_TURN };
         if self.io.phase == Phase::Connecting {
             if cause == Cause::Timeout {
                 let late = Error::new(ErrorKind::TimedOut, "no connection within the time");
-                return Err(Closed::ConnectFailed(late));
+                return Err(Closed::ConnectFailed(late).into());
             }
             if cause != Cause::Opened {
                 return Ok(false);
@@ -145,7 +149,7 @@ impl Channel {
                 Cause::Ready => {}
             }
         } else if cause == Cause::Timeout && self.io.phase == Phase::Lingering {
-            return Err(Closed::Done);
+            return Err(Closed::Done.into());
         }
         loop {
             let stopped = self.take_input(id, pump, &mut budget)?;
@@ -163,7 +167,7 @@ impl Channel {
             let more = self.io.has_input() && self.io.takes_input();
             let unsent = flushed == Flushed::Drained && self.io.has_output();
             if !more && !unsent {
-                return if self.io.broken { Err(self.io.breakage()) } else { Ok(false) };
+                return if self.io.broken { Err(self.io.breakage().into()) } else { Ok(false) };
             }
         }
     }
@@ -174,13 +178,13 @@ impl Channel {
         id: ChannelId,
         pump: &Pump,
         method: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Close>,
-    ) -> Result<(), Closed> {
+    ) -> Step<()> {
         let mut cx = Context { id, io: &mut self.io, handle: &pump.handle };
         match method(&mut *self.protocol, &mut cx) {
             Ok(()) => Ok(()),
             Err(Close::Abort) => {
                 self.io.transport.reset();
-                Err(Closed::Dropped)
+                Err(Closed::Dropped.into())
             }
             Err(close) => {
                 self.io.closing.get_or_insert(close);
@@ -191,12 +195,7 @@ impl Channel {
     }
 
     /// Reads and cuts; says whether the budget stopped it.
-    fn take_input(
-        &mut self,
-        id: ChannelId,
-        pump: &mut Pump,
-        budget: &mut Budget,
-    ) -> Result<bool, Closed> {
+    fn take_input(&mut self, id: ChannelId, pump: &mut Pump, budget: &mut Budget) -> Step<bool> {
         if self.io.closing.is_some() && self.io.stash.capacity() > 0 {
             // Nobody will ask for it, and its peer may be long in taking the last output.
             self.io.take_stash();
@@ -235,7 +234,7 @@ impl Channel {
                         self.io.readable = false;
                         return Ok(false);
                     }
-                    Err(e) => return Err(Closed::Peer(e)),
+                    Err(e) => return Err(Closed::Peer(e).into()),
                 }
             }
         }
@@ -251,7 +250,7 @@ impl Channel {
         filled: usize,
         held: usize,
         budget: &mut Budget,
-    ) -> Result<(), Closed> {
+    ) -> Step<()> {
         // Taken out for the time being, so that the frames in it do not borrow the pump.
         let buffer = std::mem::take(&mut pump.read_buffer);
         let result = self.cut_from(id, pump, &buffer[..filled], budget);
@@ -282,7 +281,7 @@ impl Channel {
         pump: &Pump,
         buffer: &[u8],
         budget: &mut Budget,
-    ) -> Result<usize, Closed> {
+    ) -> Step<usize> {
         let mut at = 0;
         loop {
             if budget.frames == 0 || !self.io.takes_input() {
@@ -330,12 +329,7 @@ impl Channel {
     }
 
     /// Sends what is queued, and tells the protocol of the marks that were passed.
-    fn flush(
-        &mut self,
-        id: ChannelId,
-        pump: &mut Pump,
-        budget: &mut Budget,
-    ) -> Result<Flushed, Closed> {
+    fn flush(&mut self, id: ChannelId, pump: &mut Pump, budget: &mut Budget) -> Step<Flushed> {
         let io = &mut self.io;
         let Some(out) = &mut io.out else { return Ok(Flushed::Drained) };
         if out.is_empty() {
@@ -382,7 +376,7 @@ impl Channel {
         Ok(flushed)
     }
 
-    fn tell_marks(&mut self, id: ChannelId, pump: &mut Pump) -> Result<(), Closed> {
+    fn tell_marks(&mut self, id: ChannelId, pump: &mut Pump) -> Step<()> {
         if pump.marks.is_empty() {
             return Ok(());
         }
@@ -400,9 +394,9 @@ impl Channel {
     }
 
     /// Goes on closing when everything queued has left; says whether the budget stopped it.
-    fn finish(&mut self, budget: &mut Budget, pump: &mut Pump) -> Result<bool, Closed> {
+    fn finish(&mut self, budget: &mut Budget, pump: &mut Pump) -> Step<bool> {
         if self.io.closing == Some(Close::Flush) || self.io.eof {
-            return Err(Closed::Done);
+            return Err(Closed::Done.into());
         }
         if self.io.phase != Phase::Lingering {
             self.io.phase = Phase::Lingering;
@@ -411,22 +405,22 @@ impl Channel {
             self.io.put_back = 0;
             self.io.deadline = pump.handle.after(LINGER_TIME);
             if self.io.transport.shutdown_write().is_err() {
-                return Err(Closed::Done);
+                return Err(Closed::Done.into());
             }
         }
         while self.io.readable && budget.read > 0 {
             match self.io.transport.read(&mut pump.read_buffer) {
-                Ok(0) => return Err(Closed::Done),
+                Ok(0) => return Err(Closed::Done.into()),
                 Ok(n) => {
                     self.io.received += n as u64;
                     self.io.put_back += n;
                     budget.read = budget.read.saturating_sub(n);
                     if self.io.put_back as u64 > LINGER_BYTES {
-                        return Err(Closed::Done);
+                        return Err(Closed::Done.into());
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.io.readable = false,
-                Err(_) => return Err(Closed::Done),
+                Err(_) => return Err(Closed::Done.into()),
             }
         }
         Ok(self.io.readable)

@@ -385,7 +385,7 @@ impl Engine {
                 }
                 self.arm(id);
             }
-            Ok(Verdict::Ended(closed)) => self.remove(id, closed),
+            Ok(Verdict::Ended(closed)) => self.remove(id, *closed),
             Err(_) => {
                 // The panic hook has told what and where. One connection pays for it.
                 self.figures.panics += 1;

@@ -1,20 +1,23 @@
 //! One line for each request, also for one that its client abandoned: with the bytes that were
 //! really sent.
 //!
-//! The one design choice: the line is written down when the reply is, with a gap for the bytes,
-//! and handed on when the last of them has left, or the connection has gone. The form is the
-//! combined log format; control bytes from a peer are escaped.
+//! The one design choice: the line is written down when the reply is, with the status and the
+//! bytes that are to be expected, and handed on when the last of them has left, or the connection
+//! has gone; only where it came otherwise are they written anew. The form is the combined log
+//! format; control bytes from a peer are escaped.
 
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use medusa_core::Peer;
 
+use crate::wire::bytes;
 use crate::wire::escape::Escaped;
 use crate::wire::fields::Known;
-use crate::wire::head::{Head, Version};
+use crate::wire::head::Head;
 use crate::wire::reply::{imf_date, write_number};
 
 /// Takes finished lines.
@@ -27,10 +30,12 @@ pub trait AccessLog {
 /// The line of one request, but for what is not known before the reply has left.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    /// All of it that is known; empty when nothing is logged.
+    /// All of it that is known, with its line feed; empty when nothing is logged.
     text: Vec<u8>,
     /// Where status and bytes belong.
-    gap: usize,
+    gap: Range<usize>,
+    /// The status and bytes that stand in the gap.
+    expected: Option<(u16, u64)>,
 }
 
 /// Bytes that most lines need no more than.
@@ -46,37 +51,35 @@ impl Line {
         self.text.clear();
     }
 
-    pub(crate) fn begin(
+    /// Writes the line down. What is `expected` is status and bytes; a late reply expects nothing.
+    pub(crate) fn write(
         &mut self,
         peer: Peer,
         lead: &Lead,
         now: Duration,
         head: Option<&Head<'_>>,
+        expected: Option<(u16, u64)>,
     ) {
         let out = &mut self.text;
+        out.clear();
         out.reserve(LINE_ROOM);
         lead.append(out, peer, now);
-        let Some(head) = head else {
-            out.extend_from_slice(b"-\" ");
-            self.gap = out.len();
-            out.extend_from_slice(NEITHER);
-            return;
-        };
-        out.extend_from_slice(head.method.as_str().as_bytes());
-        out.push(b' ');
-        let target = head.target.raw_bytes();
-        // No other byte of a target that was taken needs an escape.
-        if memchr::memchr2(b'"', b'\\', target).is_none() {
-            out.extend_from_slice(target);
+        let line = head.map_or(&b"-"[..], |head| head.line);
+        // A request line that was taken has no other bytes that need an escape.
+        if bytes::find_any(line, [b'"', b'\\', b'"']).is_none() {
+            out.extend_from_slice(line);
         } else {
-            escape(out, target);
+            escape(out, line);
         }
-        out.extend_from_slice(match head.version {
-            Version::Http10 => b" HTTP/1.0\" ",
-            Version::Http11 => b" HTTP/1.1\" ",
-        });
-        self.gap = out.len();
-        let (referer, agent) = (head.known(Known::Referer), head.known(Known::UserAgent));
+        out.extend_from_slice(b"\" ");
+        let from = out.len();
+        if let Some((status, bytes)) = expected {
+            write_outcome(out, status, bytes);
+        }
+        self.gap = from..out.len();
+        self.expected = expected;
+        let known = |known| head.and_then(|head| head.known(known));
+        let (referer, agent) = (known(Known::Referer), known(Known::UserAgent));
         if referer.is_none() && agent.is_none() {
             return out.extend_from_slice(NEITHER);
         }
@@ -85,24 +88,31 @@ impl Line {
             escape(out, value.unwrap_or(b"-"));
             out.push(b'"');
         }
+        out.push(b'\n');
     }
 
     /// Hands the line on.
     pub(crate) fn finish(&self, log: &dyn AccessLog, status: u16, bytes: u64, whole: bool) {
-        let (before, after) = self.text.split_at(self.gap);
         log.line(&mut |out| {
-            out.extend_from_slice(before);
-            write_number(out, u64::from(status));
-            out.push(b' ');
-            write_number(out, bytes);
-            out.extend_from_slice(after);
+            if whole && self.expected == Some((status, bytes)) {
+                return out.extend_from_slice(&self.text);
+            }
+            out.extend_from_slice(&self.text[..self.gap.start]);
+            write_outcome(out, status, bytes);
+            out.extend_from_slice(self.text[self.gap.end..].trim_ascii_end());
             out.extend_from_slice(if whole { b"\n" } else { b" aborted\n" });
         });
     }
 }
 
-/// A line without Referer and User-Agent.
-const NEITHER: &[u8] = b" \"-\" \"-\"";
+fn write_outcome(out: &mut Vec<u8>, status: u16, bytes: u64) {
+    write_number(out, u64::from(status));
+    out.push(b' ');
+    write_number(out, bytes);
+}
+
+/// The end of a line without Referer and User-Agent.
+const NEITHER: &[u8] = b" \"-\" \"-\"\n";
 
 /// Appends a peer's text so that it stays within its quotes and its line.
 fn escape(out: &mut Vec<u8>, text: &[u8]) {

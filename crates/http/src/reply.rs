@@ -18,6 +18,8 @@ pub struct Reply {
     pub(crate) status: u16,
     /// Field lines made beforehand and shared, each ending in CR LF.
     pub(crate) block: Option<Bytes>,
+    /// The block has the Content-Length of this body.
+    pub(crate) has_length: bool,
     /// Field lines of this reply, each ending in CR LF.
     pub(crate) fields: Vec<u8>,
     pub(crate) body: Body,
@@ -57,7 +59,7 @@ impl Body {
 impl Reply {
     /// Begins a reply without a body.
     pub fn new(status: u16) -> Self {
-        Self { status, block: None, fields: Vec::new(), body: Body::Empty }
+        Self { status, block: None, has_length: false, fields: Vec::new(), body: Body::Empty }
     }
 
     /// A short reply for people: the status, its phrase, and a sentence.
@@ -93,10 +95,16 @@ impl Reply {
         }
     }
 
+    /// Answers with this body, and field lines made beforehand that say its length.
+    pub(crate) fn whole(block: Bytes, body: Body) -> Self {
+        Self { status: 200, block: Some(block), has_length: true, fields: Vec::new(), body }
+    }
+
     /// Puts field lines in that were made beforehand.
     #[must_use]
     pub fn block(mut self, block: Bytes) -> Self {
         self.block = Some(block);
+        self.has_length = false;
         self
     }
 
@@ -104,6 +112,7 @@ impl Reply {
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self.has_length = false;
         self
     }
 

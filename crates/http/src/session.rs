@@ -18,6 +18,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use bytes::Bytes;
+use medusa_core::limits::COALESCE_BYTES;
 use medusa_core::terminator::{Cut, Framer};
 use medusa_core::{Close, Closed, Context, Ending, Frame, Protocol, Terminator};
 
@@ -147,9 +149,6 @@ impl Session {
         self.head_clock = false;
         let now = cx.handle().unix_time();
         let mut record = shared.record();
-        if shared.log.is_some() {
-            record.line.begin(*cx.peer(), &shared.log_lead, now, Some(head));
-        }
         let keep_alive = head.connection.keep_alive && !self.stopping;
         let mut asked = Asked::new(head.method, head.version, keep_alive);
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
@@ -170,7 +169,8 @@ impl Session {
                 late.give_up();
             }
             asked.keep_alive = false;
-            self.answer(Reply::text(413, "the body is larger than is allowed"), asked, record, cx);
+            let reply = Reply::text(413, "the body is larger than is allowed");
+            self.answer(reply, Some(head), asked, record, cx);
             return self.close_behind(cx);
         }
 
@@ -209,7 +209,7 @@ impl Session {
                 if let Some(late) = &late {
                     late.give_up();
                 }
-                self.answer(reply, asked, record, cx);
+                self.answer(reply, Some(head), asked, record, cx);
             }
             Handled::Later => {
                 let late = late.unwrap_or_else(|| {
@@ -218,7 +218,7 @@ impl Session {
                     late.answer(Reply::text(500, "the server failed to answer"));
                     late
                 });
-                self.answer_later(late, asked, record, cx);
+                self.answer_later(late, head, asked, record, cx);
             }
         }
         match body {
@@ -265,31 +265,45 @@ impl Session {
     /// Answers input that is no request, and closes.
     fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) {
         count(&self.shared.figures.refused);
-        let mut record = self.shared.record();
-        if self.shared.log.is_some() {
-            let now = cx.handle().unix_time();
-            record.line.begin(*cx.peer(), &self.shared.log_lead, now, None);
-        }
+        let record = self.shared.record();
         let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
-        self.answer(Reply::text(reject.status, reject.reason), asked, record, cx);
+        self.answer(Reply::text(reject.status, reject.reason), None, asked, record, cx);
         self.close_behind(cx);
     }
 
-    /// Queues a reply that is there.
-    fn answer(&mut self, reply: Reply, asked: Asked, mut record: Record, cx: &mut Context<'_>) {
+    /// Queues a reply that is there. Input that was no request has no head.
+    fn answer(
+        &mut self,
+        reply: Reply,
+        head: Option<&Head<'_>>,
+        asked: Asked,
+        mut record: Record,
+        cx: &mut Context<'_>,
+    ) {
         let shared = &self.shared;
         let now = cx.handle().unix_time();
-        let status = reply.status;
         let (framing, head_bytes) = cx.send_with(|out| {
             let before = out.len();
             let framing = write_head(out, &reply, asked, shared, now);
-            (framing, out.len() - before)
+            let head_bytes = out.len() - before;
+            if let Body::Bytes(bytes) = &reply.body
+                && is_copied(bytes, framing)
+            {
+                out.extend_from_slice(bytes);
+            }
+            (framing, head_bytes)
         });
-        record.status = status;
+        record.status = reply.status;
         record.head_bytes += head_bytes;
+        if shared.log.is_some() {
+            let bytes = if framing == Framing::None { Some(0) } else { reply.body.len() };
+            let expected = bytes.map(|bytes| (reply.status, bytes));
+            record.line.write(*cx.peer(), &shared.log_lead, now, head, expected);
+        }
         if framing != Framing::None {
             match reply.body {
                 Body::Empty => {}
+                Body::Bytes(bytes) if is_copied(&bytes, framing) => {}
                 Body::Bytes(bytes) => cx.send_bytes(bytes),
                 Body::File(range) => cx.send_file(range),
                 Body::Producer(inside, Some(len)) => {
@@ -314,10 +328,15 @@ impl Session {
     fn answer_later(
         &mut self,
         late: Rc<Late>,
+        head: &Head<'_>,
         asked: Asked,
         mut record: Record,
         cx: &mut Context<'_>,
     ) {
+        if self.shared.log.is_some() {
+            let now = cx.handle().unix_time();
+            record.line.write(*cx.peer(), &self.shared.log_lead, now, Some(head), None);
+        }
         cx.produce(Box::new(LateReply::new(late.clone())));
         cx.mark(if asked.keep_alive { MORE } else { LAST });
         record.late = Some(late);
@@ -405,6 +424,11 @@ impl Session {
         }
         self.shared.recycle(record);
     }
+}
+
+/// Whether a body is so short that it is copied behind its head.
+fn is_copied(bytes: &Bytes, framing: Framing) -> bool {
+    framing != Framing::None && bytes.len() <= COALESCE_BYTES
 }
 
 impl Record {

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::reply::Reply;
+use medusa_core::limits::COALESCE_BYTES;
+
+use crate::reply::{Body, Reply};
 use crate::service::Shared;
 use crate::wire::head::{Method, Version};
 use crate::wire::reply::{imf_date, write_number, write_status_line};
@@ -52,9 +54,9 @@ pub(crate) fn write_head(
             (None, Version::Http10) => Framing::UntilClose,
         }
     };
-    out.reserve(HEAD_ROOM);
-    write_status_line(out, reply.status);
-    shared.common.append(out, unix_time.as_secs());
+    let body = if let Body::Bytes(bytes) = &reply.body { bytes.len() } else { 0 };
+    out.reserve(HEAD_ROOM + body.min(COALESCE_BYTES));
+    shared.common.append(out, reply.status, unix_time.as_secs());
     match (asked.keep_alive && framing != Framing::UntilClose, asked.version) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -67,6 +69,7 @@ pub(crate) fn write_head(
     // The answer to a HEAD says how the body would be framed; 1xx, 204 and 304 say nothing.
     match (reply.body.len(), asked.version) {
         _ if bodiless => {}
+        (Some(_), _) if reply.has_length => {}
         (Some(len), _) => length(out, len),
         (None, Version::Http11) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (None, Version::Http10) => {}
@@ -78,21 +81,28 @@ pub(crate) fn write_head(
 /// Bytes that most heads need no more than.
 const HEAD_ROOM: usize = 512;
 
-/// The lines that all replies of one second have in common: Server and Date.
+/// How all replies of one second begin: the status line of the usual one, Server and Date.
 #[derive(Default)]
 pub(crate) struct Common(RefCell<(u64, Vec<u8>)>);
 
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+
 impl Common {
-    fn append(&self, out: &mut Vec<u8>, second: u64) {
+    fn append(&self, out: &mut Vec<u8>, status: u16, second: u64) {
         let mut kept = self.0.borrow_mut();
         if kept.0 != second || kept.1.is_empty() {
             kept.0 = second;
             kept.1.clear();
+            kept.1.extend_from_slice(OK);
             kept.1.extend_from_slice(b"Server: Medusa\r\nDate: ");
             kept.1.extend_from_slice(&imf_date(second));
             kept.1.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(&kept.1);
+        if status == 200 {
+            return out.extend_from_slice(&kept.1);
+        }
+        write_status_line(out, status);
+        out.extend_from_slice(&kept.1[OK.len()..]);
     }
 }
 

@@ -31,8 +31,11 @@ pub(crate) struct Stored {
     modified: u64,
     etag: Box<str>,
     content_type: Box<str>,
-    /// The lines that say what it is: its type, that ranges are served, its validators.
+    /// The lines that say what it is: its type, that ranges are served, its validators. Behind
+    /// them, only for all of it, its length.
     block: Bytes,
+    /// Bytes of the block without the length.
+    lines: usize,
 }
 
 enum Stuff {
@@ -94,11 +97,13 @@ impl Stored {
         let content_type = content_type(path.name().unwrap_or_default());
         let date = imf_date(modified);
         let date = String::from_utf8_lossy(&date);
-        let block = format!(
+        let about = format!(
             "Content-Type: {content_type}\r\nAccept-Ranges: bytes\r\nETag: {etag}\r\n\
              Last-Modified: {date}\r\n"
         );
-        Ok(Self { path, stamp, content, size, modified, etag, content_type, block: block.into() })
+        let lines = about.len();
+        let block = format!("{about}Content-Length: {size}\r\n").into();
+        Ok(Self { path, stamp, content, size, modified, etag, content_type, block, lines })
     }
 
     /// Uses the descriptor of a large file that is being sent in the same state already.
@@ -157,7 +162,7 @@ impl Stored {
                         .field("Content-Range", format!("bytes */{}", self.size)),
                     Resolved::Satisfiable(ranges) => match ranges.as_slice() {
                         [one] => Reply::new(206)
-                            .block(self.block.clone())
+                            .block(self.block.slice(..self.lines))
                             .field("Content-Range", parts::content_range(*one, self.size))
                             .body(self.slice(*one)),
                         many => parts::reply(self, many, now),
@@ -172,7 +177,7 @@ impl Stored {
             Stuff::Bytes(bytes) => Body::Bytes(bytes.clone()),
             Stuff::File(range) => Body::File(range.clone()),
         };
-        Reply::new(200).block(self.block.clone()).body(body)
+        Reply::whole(self.block.clone(), body)
     }
 
     /// Some of the content.

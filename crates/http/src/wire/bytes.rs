@@ -115,7 +115,7 @@ fn any_of(word: u64, three: [u8; 3]) -> u64 {
 
 /// Where the first of three bytes stands; quick for short texts.
 #[inline]
-pub(super) fn find_any(bytes: &[u8], three: [u8; 3]) -> Option<usize> {
+pub(crate) fn find_any(bytes: &[u8], three: [u8; 3]) -> Option<usize> {
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk::<8>() {
         let found = any_of(u64::from_le_bytes(*block), three);
@@ -126,6 +126,30 @@ pub(super) fn find_any(bytes: &[u8], three: [u8; 3]) -> Option<usize> {
     }
     let tail = bytes[at..].iter().position(|byte| three.contains(byte))?;
     Some(at + tail)
+}
+
+/// Where the first line feed stands: lines of a head are mostly short, and a search that is made
+/// for long texts takes as long to begin as to go through a short one.
+#[inline]
+pub(super) fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+    const SHORT: usize = 48;
+    let mut at = 0;
+    while at < SHORT
+        && let Some(block) = bytes[at..].first_chunk::<8>()
+    {
+        let found = any_of(u64::from_le_bytes(*block), [b'\n'; 3]);
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    let found = if rest.len() < 8 {
+        rest.iter().position(|&b| b == b'\n')
+    } else {
+        memchr::memchr(b'\n', rest)
+    };
+    Some(at + found?)
 }
 
 /// Bytes before the first control byte; a tab is one.
@@ -200,11 +224,17 @@ pub(super) fn decimal(digits: &[u8]) -> Result<u64, bool> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(false);
     }
+    if digits.len() <= SAFE_DIGITS {
+        return Ok(digits.iter().fold(0, |n, &d| n * 10 + u64::from(d - b'0')));
+    }
     digits
         .iter()
         .try_fold(0_u64, |n, &d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')))
         .ok_or(true)
 }
+
+/// So many digits are never more than 64 bits.
+const SAFE_DIGITS: usize = 19;
 
 /// What a byte is worth as a hexadecimal digit.
 #[inline]
@@ -246,6 +276,8 @@ mod tests {
                     let expected = text.iter().position(|b| three.contains(b));
                     assert_eq!(find_any(&text, three), expected, "byte {byte:#x} at {place}");
                 }
+                let line_feed = text.iter().position(|&b| b == b'\n');
+                assert_eq!(find_line_feed(&text), line_feed, "byte {byte:#x} at {place}");
             }
         }
     }

@@ -40,29 +40,30 @@ impl Known {
     #[inline]
     fn of(name: &[u8]) -> Option<Self> {
         let (known, full): (Self, &[u8]) = match (name.len(), name.first()? | 0x20) {
-            (2, b't') => (Self::Te, b"te"),
-            (4, b'h') => (Self::Host, b"host"),
-            (5, b'r') => (Self::Range, b"range"),
-            (6, b'a') => (Self::Accept, b"accept"),
-            (6, b'e') => (Self::Expect, b"expect"),
-            (7, b'r') => (Self::Referer, b"referer"),
-            (7, b't') => (Self::Trailer, b"trailer"),
-            (7, b'u') => (Self::Upgrade, b"upgrade"),
-            (8, b'i') if name[3] | 0x20 == b'r' => (Self::IfRange, b"if-range"),
-            (8, b'i') => (Self::IfMatch, b"if-match"),
-            (10, b'c') => (Self::Connection, b"connection"),
-            (10, b'u') => (Self::UserAgent, b"user-agent"),
-            (12, b'c') => (Self::ContentType, b"content-type"),
-            (13, b'a') => (Self::Authorization, b"authorization"),
-            (13, b'i') => (Self::IfNoneMatch, b"if-none-match"),
-            (14, b'c') => (Self::ContentLength, b"content-length"),
-            (15, b'a') => (Self::AcceptEncoding, b"accept-encoding"),
-            (17, b'i') => (Self::IfModifiedSince, b"if-modified-since"),
-            (17, b't') => (Self::TransferEncoding, b"transfer-encoding"),
-            (19, b'i') => (Self::IfUnmodifiedSince, b"if-unmodified-since"),
+            (2, b't') => (Self::Te, b"TE"),
+            (4, b'h') => (Self::Host, b"Host"),
+            (5, b'r') => (Self::Range, b"Range"),
+            (6, b'a') => (Self::Accept, b"Accept"),
+            (6, b'e') => (Self::Expect, b"Expect"),
+            (7, b'r') => (Self::Referer, b"Referer"),
+            (7, b't') => (Self::Trailer, b"Trailer"),
+            (7, b'u') => (Self::Upgrade, b"Upgrade"),
+            (8, b'i') if name[3] | 0x20 == b'r' => (Self::IfRange, b"If-Range"),
+            (8, b'i') => (Self::IfMatch, b"If-Match"),
+            (10, b'c') => (Self::Connection, b"Connection"),
+            (10, b'u') => (Self::UserAgent, b"User-Agent"),
+            (12, b'c') => (Self::ContentType, b"Content-Type"),
+            (13, b'a') => (Self::Authorization, b"Authorization"),
+            (13, b'i') => (Self::IfNoneMatch, b"If-None-Match"),
+            (14, b'c') => (Self::ContentLength, b"Content-Length"),
+            (15, b'a') => (Self::AcceptEncoding, b"Accept-Encoding"),
+            (17, b'i') => (Self::IfModifiedSince, b"If-Modified-Since"),
+            (17, b't') => (Self::TransferEncoding, b"Transfer-Encoding"),
+            (19, b'i') => (Self::IfUnmodifiedSince, b"If-Unmodified-Since"),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(full).then_some(known)
+        // Most clients write it so.
+        (name == full || name.eq_ignore_ascii_case(full)).then_some(known)
     }
 }
 

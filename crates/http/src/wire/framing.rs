@@ -5,8 +5,6 @@
 //! for a timeout. The search holds no state; what it needs stands in the buffer before the
 //! place where it resumes.
 
-use memchr::memchr;
-
 use super::{
     MAX_HEAD, MAX_LEADING_EMPTY_LINES, MAX_METHOD, MAX_TARGET, Reject, bytes,
     fields::{Fields, Known},
@@ -44,7 +42,7 @@ pub fn head_end(buf: &[u8], from: usize) -> HeadEnd {
     let limit = buf.len().min(skip + MAX_HEAD);
     let head = &buf[..limit];
     let mut at = from.clamp(skip, limit);
-    while let Some(found) = memchr(b'\n', &head[at..]) {
+    while let Some(found) = bytes::find_line_feed(&head[at..]) {
         let line_feed = at + found;
         at = line_feed + 1;
         match &head[skip..line_feed] {

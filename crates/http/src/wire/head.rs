@@ -119,6 +119,8 @@ pub enum Expect {
 /// One request head, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
+    /// The request line as the client wrote it, without its end.
+    pub line: &'a [u8],
     /// The method.
     pub method: Method,
     /// The target.
@@ -149,14 +151,15 @@ impl<'a> Head<'a> {
         }
         let line = RequestLine::parse(head)?;
         let fields = table.parse(head, line.len)?;
-        let RequestLine { method, target, version, .. } = line;
+        let RequestLine { method, target, version, len } = line;
+        let line = &head[..len - 2];
 
         let framing = body_framing(&fields, version)?;
         let target = Target::parse(target, method)?;
         let host = host(&fields, &target, version)?;
         let connection = connection(&fields, version);
         let expect = expect(&fields, version)?;
-        Ok(Self { method, target, version, fields, framing, connection, expect, host })
+        Ok(Self { line, method, target, version, fields, framing, connection, expect, host })
     }
 
     /// The value of the first field of that name, in any case of letters.

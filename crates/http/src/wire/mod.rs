@@ -27,7 +27,7 @@
 
 use std::{error::Error, fmt};
 
-mod bytes;
+pub(crate) mod bytes;
 pub mod chunked;
 pub mod conditional;
 pub mod escape;

@@ -190,7 +190,10 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
         let [c, d] = PAIRS[(number % 100) as usize];
         let zeros =
             usize::from(number < 1000) + usize::from(number < 100) + usize::from(number < 10);
-        return out.extend_from_slice(&[a, b, c, d][zeros..]);
+        // All four are written and the rest cut off: a length that is fixed needs no call.
+        let digits = u32::from_le_bytes([a, b, c, d]) >> (8 * zeros);
+        out.extend_from_slice(&digits.to_le_bytes());
+        return out.truncate(out.len() - zeros);
     }
     // As many digits as u64::MAX has.
     let mut digits = [0; 20];
