@@ -10,6 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use medusa_core::{Aborted, Piece, Producer, Pull, Waker};
 
+use crate::extension::Edits;
 use crate::reply::{Body, Reply};
 use crate::service::Shared;
 use crate::wire::head::Version;
@@ -26,6 +27,8 @@ pub(crate) struct Late {
     /// The connection ends behind this reply.
     pub(crate) last: Cell<bool>,
     responders: Cell<u32>,
+    /// What is done to the reply when it is written out.
+    edits: Cell<Edits>,
 }
 
 enum State {
@@ -44,6 +47,7 @@ impl Late {
             written: Cell::new((0, 0)),
             last: Cell::new(!asked.keep_alive),
             responders: Cell::new(0),
+            edits: Cell::default(),
         })
     }
 
@@ -56,6 +60,11 @@ impl Late {
         *state = State::Ready(reply);
         self.waker.wake();
         true
+    }
+
+    /// Has the reply edited by these, whether it is there already or not.
+    pub(crate) fn edit_with(&self, edits: Edits) {
+        self.edits.set(edits);
     }
 
     /// Ends the connection behind this reply.
@@ -106,7 +115,7 @@ impl Drop for Responder {
         self.0.responders.set(others);
         if others == 0 && self.0.is_awaited() {
             tracing::error!("an extension dropped a request without answering it");
-            self.0.answer(Reply::text(500, "the server failed to answer"));
+            self.0.answer(Reply::failed());
         }
     }
 }
@@ -138,6 +147,7 @@ impl Producer for LateReply {
             State::Taken => return Ok(Piece::End),
         };
         drop(state);
+        let reply = self.late.edits.take().apply(reply, &self.late.shared);
         let mut out = Vec::with_capacity(512);
         let asked = self.late.asked.get();
         let framing = write_head(&mut out, &reply, asked, &self.late.shared, pull.unix_time());

@@ -2,7 +2,8 @@
 //!
 //! Read the modules in the order in which one request flows: [`wire`] (bytes in and out, pure),
 //! `session` (the state machine of one connection), `body` (a request's body on its way),
-//! [`extension`] (who answers), [`reply`] (what is answered), `write` and `late` (how it is
+//! [`extension`] (who answers), `walk` and `decision` (how the one that does is found), `edit`
+//! (how a request is changed on the way), [`reply`] (what is answered), `write` and `late` (how it is
 //! written, now or later), `chunked` and `exact` (how its body is framed), [`files`] (the
 //! default extension), [`access_log`].
 //!
@@ -13,6 +14,8 @@
 pub mod access_log;
 mod body;
 pub mod chunked;
+mod decision;
+mod edit;
 mod exact;
 pub mod extension;
 pub mod files;
@@ -21,9 +24,12 @@ pub mod limits;
 pub mod reply;
 mod service;
 mod session;
+mod walk;
 pub mod wire;
 mod write;
 
+pub use decision::Decision;
+pub use edit::{FRAMING_FIELDS, FieldError, HeadEdit};
 pub use extension::{Exchange, Extension, Extensions, Handled, Request};
 pub use files::{Files, FilesOptions};
 pub use late::Responder;

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// kept; past them it is closed.
 pub const DRAIN_BYTES: u64 = 64 * 1024;
 
+/// Times that extensions may put another head in place of one request's.
+pub const MAX_REWRITES: usize = 16;
+
 /// Records of past requests kept for reuse, so that logging allocates nothing.
 pub const SPARE_RECORDS: usize = 64;
 

@@ -3,8 +3,10 @@
 //! ```text
 //!            ┌───────────── no body, or all of it read ◄──────────────┐
 //!            ▼                                                        │
-//!   Head ── a head ──► extension ── replies now or later ──► Body ── parts ──► collector
-//!     │                                                        │
+//!   Head ── a head ──► extensions ── reply now or later ───► Body ── parts ──► collector
+//!     │                  │    ▲                                │
+//!     │                  ▼    │ decided                        │
+//!     │                Undecided                               │
 //!     └── malformed, too slow, Connection: close ──► Closing ◄─┘ refused, too slow, cut short
 //! ```
 //!
@@ -15,7 +17,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -26,12 +27,14 @@ use medusa_core::{Close, Closed, Context, Ending, Frame, Protocol, Terminator};
 use crate::access_log::Line;
 use crate::body::{BodyInput, Taken};
 use crate::chunked::Chunked;
+use crate::decision::{Awaited, Verdict};
 use crate::exact::Exactly;
-use crate::extension::{Exchange, Handled, Request};
+use crate::extension::{Exchange, Request, Wants};
 use crate::late::{Late, LateReply};
 use crate::limits::DRAIN_BYTES;
 use crate::reply::{Body, Reply};
 use crate::service::{Shared, count};
+use crate::walk::{Step, Walk};
 use crate::wire::Reject;
 use crate::wire::framing::{BodyFraming, HeadEnd, head_end};
 use crate::wire::head::{Expect, Head, Version};
@@ -54,9 +57,30 @@ pub(crate) struct Session {
 
 enum State {
     Head,
+    /// An extension thinks; nothing is read until it has decided.
+    Undecided(Box<Undecided>),
     Body(Box<BodyInput>),
     /// Nothing more is read; the last reply is on its way.
     Closing,
+}
+
+/// A request that is neither passed nor answered yet, with what is needed to go on.
+struct Undecided {
+    awaited: Rc<Awaited>,
+    walk: Walk,
+    /// Its head, as the extensions that follow are to see it.
+    head: Box<[u8]>,
+    wants: Wants,
+    open: Open,
+}
+
+/// What the session knows of a request that has no answer yet; from the head that the client
+/// sent, whatever the extensions made of it.
+struct Open {
+    asked: Asked,
+    framing: BodyFraming,
+    expect: Expect,
+    record: Record,
 }
 
 /// What an idle connection costs beside its channel, in bytes.
@@ -148,35 +172,102 @@ impl Session {
         count(&shared.figures.requests);
         self.head_clock = false;
         let now = cx.handle().unix_time();
-        let mut record = shared.record();
+        let record = shared.record();
         let keep_alive = head.connection.keep_alive && !self.stopping;
-        let mut asked = Asked::new(head.method, head.version, keep_alive);
+        let asked = Asked::new(head.method, head.version, keep_alive);
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
-        let mut exchange = Exchange {
-            waker: cx.waker(),
-            shared: &shared,
-            asked,
-            late: None,
-            collector: None,
-            trailers: None,
-            max_body: shared.settings.max_body_bytes,
+        let wants = Wants { max_body: shared.settings.max_body_bytes, ..Wants::default() };
+        let mut exchange =
+            Exchange { waker: cx.waker(), shared: &shared, asked, decision: None, wants };
+        let mut walk = Walk::new(shared.extensions.list());
+        let step = walk.go(&request, &mut exchange);
+        let wants = exchange.wants;
+        let open = Open { asked, framing: head.framing, expect: head.expect, record };
+        self.settle(step, walk, wants, open, Some(head), cx);
+    }
+
+    /// Does what the walk through the extensions came to.
+    /// The head is there as long as the log line is not.
+    fn settle(
+        &mut self,
+        step: Step,
+        walk: Walk,
+        wants: Wants,
+        mut open: Open,
+        head: Option<&Head<'_>>,
+        cx: &mut Context<'_>,
+    ) {
+        match step {
+            Step::Now(reply) => self.take_up(Some(reply), wants, open, head, cx),
+            Step::Later => self.take_up(None, wants, open, head, cx),
+            Step::Undecided(raw, awaited) => {
+                self.write_line(&mut open.record, head, None, cx);
+                let undecided = Undecided { awaited, walk, head: raw, wants, open };
+                self.state = State::Undecided(Box::new(undecided));
+                cx.pause_input();
+                cx.clear_timeout();
+            }
+        }
+    }
+
+    /// Goes on with a request whose extension has decided.
+    fn decided(&mut self, undecided: Undecided, verdict: Verdict, cx: &mut Context<'_>) {
+        let Undecided { mut walk, head: raw, wants, mut open, .. } = undecided;
+        cx.resume_input();
+        open.asked.keep_alive &= !self.stopping;
+        let asked = open.asked;
+        if let (Some(late), false) = (&wants.late, asked.keep_alive) {
+            late.end_connection();
+        }
+        if let Verdict::Reply(reply) = verdict {
+            return self.take_up(Some(reply), wants, open, None, cx);
+        }
+        let shared = self.shared.clone();
+        let mut exchange =
+            Exchange { waker: cx.waker(), shared: &shared, asked, decision: None, wants };
+        let mut table = shared.table.borrow_mut();
+        let head = Head::parse(&raw, &mut table).expect("it was parsed before");
+        let request = Request {
+            head: &head,
+            raw: &raw,
+            peer: *cx.peer(),
+            unix_time: cx.handle().unix_time(),
+            handle: cx.handle(),
         };
-        let handled = dispatch(&shared, &request, &mut exchange);
-        let Exchange { late, collector, trailers, max_body, .. } = exchange;
-        if matches!(head.framing, BodyFraming::Length(length) if length > max_body) {
+        let step = match &verdict {
+            Verdict::PassAs(head) => walk.go_as(head, &request, &mut exchange),
+            _ => walk.go(&request, &mut exchange),
+        };
+        let wants = exchange.wants;
+        self.settle(step, walk, wants, open, None, cx);
+    }
+
+    /// Answers a request, now or, without a reply, later; and begins to take its body.
+    fn take_up(
+        &mut self,
+        reply: Option<Reply>,
+        wants: Wants,
+        open: Open,
+        head: Option<&Head<'_>>,
+        cx: &mut Context<'_>,
+    ) {
+        let shared = self.shared.clone();
+        let Wants { late, collector, trailers, max_body, edits } = wants;
+        let Open { mut asked, framing, expect, mut record } = open;
+        if matches!(framing, BodyFraming::Length(length) if length > max_body) {
             // Said before the body comes, whatever the extension would have answered.
             if let Some(late) = &late {
                 late.give_up();
             }
             asked.keep_alive = false;
             let reply = Reply::text(413, "the body is larger than is allowed");
-            self.answer(reply, Some(head), asked, record, cx);
+            self.answer(edits.apply(reply, &shared), head, asked, record, cx);
             return self.close_behind(cx);
         }
 
         // What becomes of the body, before the reply says whether the connection is kept.
         let unread = collector.is_none();
-        let body = match head.framing {
+        let body = match framing {
             BodyFraming::None => {
                 if let Some(collector) = collector {
                     collector.end();
@@ -184,7 +275,7 @@ impl Session {
                 None
             }
             framing => {
-                let waits = head.expect == Expect::Continue;
+                let waits = expect == Expect::Continue;
                 let long = matches!(framing, BodyFraming::Length(n) if n > DRAIN_BYTES);
                 if unread && (waits || long) {
                     // It would cost more to read on than to connect anew, or it may never come.
@@ -200,26 +291,24 @@ impl Session {
                 }
             }
         };
-        if body.is_some() && head.expect == Expect::Continue {
+        if body.is_some() && expect == Expect::Continue {
             cx.send(CONTINUE);
             record.head_bytes += CONTINUE.len();
         }
-        match handled {
-            Handled::Now(reply) => {
-                if let Some(late) = &late {
-                    late.give_up();
-                }
-                self.answer(reply, Some(head), asked, record, cx);
+        if let Some(reply) = reply {
+            if let Some(late) = &late {
+                late.give_up();
             }
-            Handled::Later => {
-                let late = late.unwrap_or_else(|| {
-                    tracing::error!("an extension answers later but took no responder");
-                    let late = Late::new(shared.clone(), cx.waker(), asked);
-                    late.answer(Reply::text(500, "the server failed to answer"));
-                    late
-                });
-                self.answer_later(late, head, asked, record, cx);
-            }
+            self.answer(edits.apply(reply, &shared), head, asked, record, cx);
+        } else {
+            let late = late.unwrap_or_else(|| {
+                tracing::error!("an extension answers later but took no responder");
+                let late = Late::new(shared.clone(), cx.waker(), asked);
+                late.answer(Reply::failed());
+                late
+            });
+            late.edit_with(edits);
+            self.answer_later(late, head, asked, record, cx);
         }
         match body {
             Some((framing, body)) => {
@@ -271,6 +360,20 @@ impl Session {
         self.close_behind(cx);
     }
 
+    /// Writes the line for the log down, unless it is.
+    fn write_line(
+        &self,
+        record: &mut Record,
+        head: Option<&Head<'_>>,
+        expected: Option<(u16, u64)>,
+        cx: &Context<'_>,
+    ) {
+        if self.shared.log.is_some() && record.line.is_empty() {
+            let now = cx.handle().unix_time();
+            record.line.write(*cx.peer(), &self.shared.log_lead, now, head, expected);
+        }
+    }
+
     /// Queues a reply that is there. Input that was no request has no head.
     fn answer(
         &mut self,
@@ -295,11 +398,9 @@ impl Session {
         });
         record.status = reply.status;
         record.head_bytes += head_bytes;
-        if shared.log.is_some() {
-            let bytes = if framing == Framing::None { Some(0) } else { reply.body.len() };
-            let expected = bytes.map(|bytes| (reply.status, bytes));
-            record.line.write(*cx.peer(), &shared.log_lead, now, head, expected);
-        }
+        let bytes = if framing == Framing::None { Some(0) } else { reply.body.len() };
+        let expected = bytes.map(|bytes| (reply.status, bytes));
+        self.write_line(&mut record, head, expected, cx);
         if framing != Framing::None {
             match reply.body {
                 Body::Empty => {}
@@ -328,15 +429,12 @@ impl Session {
     fn answer_later(
         &mut self,
         late: Rc<Late>,
-        head: &Head<'_>,
+        head: Option<&Head<'_>>,
         asked: Asked,
         mut record: Record,
         cx: &mut Context<'_>,
     ) {
-        if self.shared.log.is_some() {
-            let now = cx.handle().unix_time();
-            record.line.write(*cx.peer(), &self.shared.log_lead, now, Some(head), None);
-        }
+        self.write_line(&mut record, head, None, cx);
         cx.produce(Box::new(LateReply::new(late.clone())));
         cx.mark(if asked.keep_alive { MORE } else { LAST });
         record.late = Some(late);
@@ -437,25 +535,6 @@ impl Record {
     }
 }
 
-/// Finds the extension that answers; one that panics costs this request a 500 and nothing else.
-fn dispatch(shared: &Rc<Shared>, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
-    let list = shared.extensions.list();
-    let handled = catch_unwind(AssertUnwindSafe(|| {
-        let extension = list.iter().find(|e| e.matches(request))?;
-        Some(extension.handle(request, exchange))
-    }));
-    match handled {
-        Ok(Some(handled)) => handled,
-        Ok(None) => Handled::Now(Reply::text(404, "nothing here answers for this path")),
-        Err(_) => {
-            count(&shared.figures.panics);
-            exchange.collector = None;
-            exchange.trailers = None;
-            Handled::Now(Reply::text(500, "the server failed to answer"))
-        }
-    }
-}
-
 impl Protocol for Session {
     fn opened(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
@@ -495,7 +574,19 @@ impl Protocol for Session {
     }
 
     fn resumed(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
-        let State::Body(body) = &mut self.state else { return Ok(()) };
+        let body = match &mut self.state {
+            State::Body(body) => body,
+            State::Undecided(undecided) => {
+                if let Some(verdict) = undecided.awaited.take()
+                    && let State::Undecided(undecided) =
+                        std::mem::replace(&mut self.state, State::Head)
+                {
+                    self.decided(*undecided, verdict, cx);
+                }
+                return Ok(());
+            }
+            State::Head | State::Closing => return Ok(()),
+        };
         match body.resume() {
             Ok(true) => {
                 cx.set_timeout(self.shared.settings.body_timeout);
@@ -526,7 +617,7 @@ impl Protocol for Session {
                 Ok(())
             }
             State::Body(_) => self.body_refused(Reject::with(408, "the body came too slowly"), cx),
-            State::Closing => Ok(()),
+            State::Undecided(_) | State::Closing => Ok(()),
         }
     }
 
@@ -548,6 +639,8 @@ impl Protocol for Session {
                 self.state = State::Closing;
                 Err(Close::Linger)
             }
+            // The request that is in hand has its answer still to come.
+            State::Undecided(_) => Ok(()),
             // The rest of the body is still read, so that the reply is not lost to a reset.
             State::Body(body) => {
                 self.stopping |= last;
@@ -576,6 +669,10 @@ impl Protocol for Session {
 
     fn shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
         self.stopping = true;
+        if matches!(self.state, State::Undecided(_)) {
+            // Its reply will be the last.
+            return Ok(());
+        }
         if let Some(late) = self.records.as_ref().and_then(|r| r.back()?.late.as_ref()) {
             // Its client can still be told that no further request is taken.
             late.end_connection();
@@ -586,11 +683,14 @@ impl Protocol for Session {
                 self.close_behind(cx);
                 Ok(())
             }
-            State::Body(_) | State::Closing => Ok(()),
+            State::Undecided(_) | State::Body(_) | State::Closing => Ok(()),
         }
     }
 
     fn closed(&mut self, ending: &Ending) {
+        if let State::Undecided(undecided) = std::mem::replace(&mut self.state, State::Closing) {
+            self.push_record(undecided.open.record);
+        }
         let Some(mut records) = self.records.take() else { return };
         let whole = matches!(ending.why, Closed::Done);
         while let Some(record) = records.pop_front() {
@@ -605,6 +705,7 @@ impl Protocol for Session {
         match &self.state {
             State::Head if replies == 0 => out.write_str("waiting for a request"),
             State::Head => write!(out, "sending, {replies} in flight"),
+            State::Undecided(_) => write!(out, "deciding, {replies} in flight"),
             State::Body(body) => write!(out, "receiving a body, {} bytes so far", body.received()),
             State::Closing => write!(out, "closing, {replies} in flight"),
         }

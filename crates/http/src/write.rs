@@ -69,7 +69,7 @@ pub(crate) fn write_head(
     // The answer to a HEAD says how the body would be framed; 1xx, 204 and 304 say nothing.
     match (reply.body.len(), asked.version) {
         _ if bodiless => {}
-        (Some(_), _) if reply.has_length => {}
+        (Some(_), _) if reply.length_at > 0 => {}
         (Some(len), _) => length(out, len),
         (None, Version::Http11) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (None, Version::Http10) => {}

@@ -177,7 +177,7 @@ impl Stored {
             Stuff::Bytes(bytes) => Body::Bytes(bytes.clone()),
             Stuff::File(range) => Body::File(range.clone()),
         };
-        Reply::whole(self.block.clone(), body)
+        Reply::whole(self.block.clone(), self.lines, body)
     }
 
     /// Some of the content.

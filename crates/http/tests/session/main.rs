@@ -6,6 +6,7 @@ mod bodies;
 mod conversations;
 mod extensions;
 mod files;
+mod filters;
 mod log;
 mod pipeline;
 mod replies;

@@ -16,8 +16,8 @@ use medusa_core::{Aborted, ChannelSettings, Piece, Producer, Pull, Waker};
 use medusa_fs::{MemoryTree, Persona, TreeOptions, VirtualPath};
 use medusa_http::access_log::AccessLog;
 use medusa_http::{
-    Body, Exchange, Extension, Extensions, Files, FilesOptions, Handled, HttpService, HttpSettings,
-    Reply, Request, Responder,
+    Body, Decision, Exchange, Extension, Extensions, Files, FilesOptions, Handled, HttpService,
+    HttpSettings, Reply, Request, Responder,
 };
 
 /// When the files in memory were made: Sun, 09 Sep 2001 01:46:40 GMT.
@@ -378,6 +378,30 @@ pub fn later(name: &'static str, shelf: &Shelf) -> Rc<dyn Extension> {
     let shelf = shelf.clone();
     at(name, move |request, exchange| {
         shelf.put(request, exchange.later());
+        Handled::Later
+    })
+}
+
+/// Decisions that wait, oldest first.
+#[derive(Clone, Default)]
+pub struct Bench(Rc<RefCell<Vec<Decision>>>);
+
+impl Bench {
+    pub fn take(&self) -> Decision {
+        assert!(self.len() > 0, "nobody waits for a decision");
+        self.0.borrow_mut().remove(0)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+/// Decides when the test says so.
+pub fn undecided(name: &'static str, bench: &Bench) -> Rc<dyn Extension> {
+    let bench = bench.clone();
+    at(name, move |_, exchange| {
+        bench.0.borrow_mut().push(exchange.decide_later());
         Handled::Later
     })
 }
