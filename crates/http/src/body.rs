@@ -4,6 +4,7 @@
 //! by the same code, so that there is one way for a body to end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use medusa_core::collector::{Collector, Discarded, Flow, Refused};
 
@@ -22,6 +23,7 @@ pub(crate) struct BodyInput {
     is_collected: bool,
     received: u64,
     limit: u64,
+    timeout: Duration,
     /// The reply of this request, where it comes later.
     late: Option<Rc<Late>>,
     waiting: bool,
@@ -46,6 +48,7 @@ impl BodyInput {
         collector: Option<Box<dyn Collector>>,
         trailers: Option<Trailers>,
         limit: u64,
+        timeout: Duration,
         late: Option<Rc<Late>>,
     ) -> Self {
         Self {
@@ -54,6 +57,7 @@ impl BodyInput {
             collector: Some(collector.unwrap_or_else(|| Box::new(Discarded))),
             received: 0,
             limit,
+            timeout,
             late,
             waiting: false,
             trailers,
@@ -128,6 +132,11 @@ impl BodyInput {
 
     pub(crate) fn late(&self) -> Option<&Rc<Late>> {
         self.late.as_ref()
+    }
+
+    /// The time within which some of it must arrive.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     pub(crate) fn is_collected(&self) -> bool {

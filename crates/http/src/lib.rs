@@ -2,6 +2,7 @@
 //!
 //! Read the modules in the order in which one request flows: [`wire`] (bytes in and out, pure),
 //! `session` (the state machine of one connection), `body` (a request's body on its way),
+//! [`hosts`] (whose list of extensions a request walks through),
 //! [`extension`] (who answers), `walk` and `decision` (how the one that does is found), `edit`
 //! (how a request is changed on the way), [`reply`] (what is answered), `write` and `late` (how it is
 //! written, now or later), `chunked` and `exact` (how its body is framed), [`files`] (the
@@ -19,6 +20,7 @@ mod edit;
 mod exact;
 pub mod extension;
 pub mod files;
+pub mod hosts;
 mod late;
 pub mod limits;
 pub mod reply;
@@ -32,6 +34,7 @@ pub use decision::Decision;
 pub use edit::{FRAMING_FIELDS, FieldError, HeadEdit};
 pub use extension::{Exchange, Extension, Extensions, Handled, Request};
 pub use files::{Files, FilesOptions};
+pub use hosts::{Host, Hosts};
 pub use late::Responder;
 pub use limits::HttpSettings;
 pub use reply::{Body, Reply};

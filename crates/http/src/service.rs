@@ -8,6 +8,7 @@ use medusa_core::{ChannelSettings, Handle, Peer, Protocol, Service};
 
 use crate::access_log::{AccessLog, Lead};
 use crate::extension::Extensions;
+use crate::hosts::{Host, Hosts};
 use crate::limits::{HttpSettings, SPARE_RECORDS};
 use crate::session::{Record, Records, Session};
 use crate::wire::fields::FieldTable;
@@ -16,14 +17,13 @@ use crate::write::Common;
 /// Makes HTTP sessions.
 pub struct HttpService {
     shared: Rc<Shared>,
-    channel: Rc<ChannelSettings>,
+    channel: RefCell<Rc<ChannelSettings>>,
 }
 
-/// What the sessions of one server share.
+/// What the sessions of one server share for as long as it runs.
 pub(crate) struct Shared {
-    pub(crate) settings: HttpSettings,
-    pub(crate) extensions: Rc<Extensions>,
-    pub(crate) log: Option<Rc<dyn AccessLog>>,
+    /// What new requests go by.
+    pub(crate) setup: RefCell<Rc<Setup>>,
     pub(crate) log_lead: Lead,
     /// Heads are parsed into this, one at a time.
     pub(crate) table: RefCell<FieldTable>,
@@ -32,6 +32,14 @@ pub(crate) struct Shared {
     spare_queues: RefCell<Vec<Records>>,
     spare_records: RefCell<Vec<Record>>,
     pub(crate) figures: Figures,
+}
+
+/// What a server was told. It is replaced as a whole; each request holds the one it began with,
+/// and nothing else does, so that an old one goes with its last request.
+pub(crate) struct Setup {
+    pub(crate) settings: HttpSettings,
+    pub(crate) hosts: Hosts,
+    pub(crate) log: Option<Rc<dyn AccessLog>>,
 }
 
 /// Running totals of one server.
@@ -48,17 +56,17 @@ pub(crate) fn count(cell: &Cell<u64>) {
 }
 
 impl HttpService {
-    /// Makes a service over this list of extensions, which may change while it runs.
+    /// Makes a service over these hosts, or over one list of extensions, which may change while
+    /// it runs.
     pub fn new(
-        extensions: Rc<Extensions>,
+        hosts: impl Into<Hosts>,
         settings: HttpSettings,
         channel: ChannelSettings,
         log: Option<Rc<dyn AccessLog>>,
     ) -> Self {
+        let setup = Setup { settings, hosts: hosts.into(), log };
         let shared = Shared {
-            settings,
-            extensions,
-            log,
+            setup: RefCell::new(Rc::new(setup)),
             log_lead: Lead::default(),
             table: RefCell::new(FieldTable::new()),
             common: Common::default(),
@@ -66,7 +74,26 @@ impl HttpService {
             spare_records: RefCell::default(),
             figures: Figures::default(),
         };
-        Self { shared: Rc::new(shared), channel: Rc::new(channel) }
+        Self { shared: Rc::new(shared), channel: RefCell::new(Rc::new(channel)) }
+    }
+
+    /// Replaces everything that the service was told; its figures go on.
+    ///
+    /// The next request of each connection, old or new, goes by what is new. Requests that have
+    /// begun end as they began: with their extensions, their limits and their log. What was told
+    /// of channels holds for new connections.
+    pub fn replace(
+        &self,
+        hosts: impl Into<Hosts>,
+        settings: HttpSettings,
+        channel: ChannelSettings,
+        log: Option<Rc<dyn AccessLog>>,
+    ) {
+        let setup = Rc::new(Setup { settings, hosts: hosts.into(), log });
+        let old = self.shared.setup.replace(setup);
+        self.channel.replace(Rc::new(channel));
+        // Last, for extensions may do anything when they are dropped.
+        drop(old);
     }
 
     /// The service as a part of the inspection tree.
@@ -74,9 +101,9 @@ impl HttpService {
         Rc::new(Shown(self.shared.clone()))
     }
 
-    /// The list of extensions.
-    pub fn extensions(&self) -> &Rc<Extensions> {
-        &self.shared.extensions
+    /// The list of extensions of the default host.
+    pub fn extensions(&self) -> Rc<Extensions> {
+        self.shared.setup().hosts.default_host().extensions.clone()
     }
 }
 
@@ -90,11 +117,16 @@ impl Service for HttpService {
     }
 
     fn settings(&self) -> Rc<ChannelSettings> {
-        self.channel.clone()
+        self.channel.borrow().clone()
     }
 }
 
 impl Shared {
+    /// What a request that begins now goes by.
+    pub(crate) fn setup(&self) -> Rc<Setup> {
+        self.setup.borrow().clone()
+    }
+
     pub(crate) fn record(&self) -> Record {
         self.spare_records.borrow_mut().pop().unwrap_or_default()
     }
@@ -124,13 +156,31 @@ struct Shown(Rc<Shared>);
 impl Inspect for Shown {
     fn node(&self) -> Node {
         let figures = &self.0.figures;
-        let extensions = self.0.extensions.list();
-        let names: Vec<_> = extensions.iter().map(|e| e.name()).collect();
-        Node::new("http")
+        let mut node = Node::new("http")
             .field("requests", Value::Count(figures.requests.get()))
             .field("refused", Value::Count(figures.refused.get()))
             .field("aborted", Value::Count(figures.aborted.get()))
-            .field("panics", Value::Count(figures.panics.get()))
-            .field("extensions", Value::Text(names.join(", ")))
+            .field("panics", Value::Count(figures.panics.get()));
+        node.children =
+            self.0.setup.borrow().hosts.list().iter().map(|host| host.name.clone()).collect();
+        node
+    }
+
+    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        let setup = self.0.setup();
+        let host = setup.hosts.list().iter().find(|host| host.name == name)?;
+        Some(Rc::new(ShownHost(host.clone())))
+    }
+}
+
+struct ShownHost(Host);
+
+impl Inspect for ShownHost {
+    fn node(&self) -> Node {
+        let list = self.0.extensions.list();
+        let extensions: Vec<_> = list.iter().map(|extension| extension.name()).collect();
+        Node::new("host")
+            .field("names", Value::Text(self.0.names.join(", ")))
+            .field("extensions", Value::Text(extensions.join(", ")))
     }
 }

@@ -33,7 +33,7 @@ use crate::extension::{Exchange, Request, Wants};
 use crate::late::{Late, LateReply};
 use crate::limits::DRAIN_BYTES;
 use crate::reply::{Body, Reply};
-use crate::service::{Shared, count};
+use crate::service::{Setup, Shared, count};
 use crate::walk::{Step, Walk};
 use crate::wire::Reject;
 use crate::wire::framing::{BodyFraming, HeadEnd, head_end};
@@ -77,6 +77,7 @@ struct Undecided {
 /// What the session knows of a request that has no answer yet; from the head that the client
 /// sent, whatever the extensions made of it.
 struct Open {
+    setup: Rc<Setup>,
     asked: Asked,
     framing: BodyFraming,
     expect: Expect,
@@ -93,6 +94,8 @@ pub(crate) type Records = Box<VecDeque<Record>>;
 #[derive(Default)]
 pub(crate) struct Record {
     line: Line,
+    /// What the request began with.
+    setup: Option<Rc<Setup>>,
     status: u16,
     head_bytes: usize,
     late: Option<Rc<Late>>,
@@ -101,6 +104,7 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn clear(&mut self) {
         self.line.clear();
+        self.setup = None;
         self.late = None;
         self.status = 0;
         self.head_bytes = 0;
@@ -159,7 +163,7 @@ impl Session {
         let shared = self.shared.clone();
         let mut table = shared.table.borrow_mut();
         match Head::parse(head, &mut table) {
-            Ok(parsed) => self.request(&parsed, head, cx),
+            Ok(parsed) => self.request(&shared, &parsed, head, cx),
             Err(reject) => {
                 drop(table);
                 self.refuse(reject, cx);
@@ -167,8 +171,8 @@ impl Session {
         }
     }
 
-    fn request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) {
-        let shared = self.shared.clone();
+    fn request(&mut self, shared: &Rc<Shared>, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) {
+        let setup = shared.setup();
         count(&shared.figures.requests);
         self.head_clock = false;
         let now = cx.handle().unix_time();
@@ -176,18 +180,21 @@ impl Session {
         let keep_alive = head.connection.keep_alive && !self.stopping;
         let asked = Asked::new(head.method, head.version, keep_alive);
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
-        let wants = Wants { max_body: shared.settings.max_body_bytes, ..Wants::default() };
-        let mut exchange =
-            Exchange { waker: cx.waker(), shared: &shared, asked, decision: None, wants };
-        let mut walk = Walk::new(shared.extensions.list());
-        let step = walk.go(&request, &mut exchange);
+        let wants = Wants { max_body: setup.settings.max_body_bytes, ..Wants::default() };
+        let mut exchange = Exchange { waker: cx.waker(), shared, asked, decision: None, wants };
+        let (step, walk) = if let Some(host) = setup.hosts.find(head.host) {
+            let mut walk = Walk::new(host.extensions.list());
+            (walk.go(&request, &mut exchange), walk)
+        } else {
+            let reply = Reply::text(421, "this server has no host of that name");
+            (Step::Now(reply), Walk::default())
+        };
         let wants = exchange.wants;
-        let open = Open { asked, framing: head.framing, expect: head.expect, record };
+        let open = Open { setup, asked, framing: head.framing, expect: head.expect, record };
         self.settle(step, walk, wants, open, Some(head), cx);
     }
 
-    /// Does what the walk through the extensions came to.
-    /// The head is there as long as the log line is not.
+    /// Does what the walk through the extensions came to. The head is there as long as the log line is not.
     fn settle(
         &mut self,
         step: Step,
@@ -201,6 +208,7 @@ impl Session {
             Step::Now(reply) => self.take_up(Some(reply), wants, open, head, cx),
             Step::Later => self.take_up(None, wants, open, head, cx),
             Step::Undecided(raw, awaited) => {
+                open.record.setup = Some(open.setup.clone());
                 self.write_line(&mut open.record, head, None, cx);
                 let undecided = Undecided { awaited, walk, head: raw, wants, open };
                 self.state = State::Undecided(Box::new(undecided));
@@ -251,9 +259,10 @@ impl Session {
         head: Option<&Head<'_>>,
         cx: &mut Context<'_>,
     ) {
-        let shared = self.shared.clone();
         let Wants { late, collector, trailers, max_body, edits } = wants;
-        let Open { mut asked, framing, expect, mut record } = open;
+        let Open { setup, mut asked, framing, expect, mut record } = open;
+        let body_timeout = setup.settings.body_timeout;
+        record.setup = Some(setup);
         if matches!(framing, BodyFraming::Length(length) if length > max_body) {
             // Said before the body comes, whatever the extension would have answered.
             if let Some(late) = &late {
@@ -261,7 +270,7 @@ impl Session {
             }
             asked.keep_alive = false;
             let reply = Reply::text(413, "the body is larger than is allowed");
-            self.answer(edits.apply(reply, &shared), head, asked, record, cx);
+            self.answer(edits.apply(reply, &self.shared), head, asked, record, cx);
             return self.close_behind(cx);
         }
 
@@ -286,7 +295,14 @@ impl Session {
                     None
                 } else {
                     let limit = if unread { DRAIN_BYTES } else { max_body };
-                    let input = BodyInput::new(framing, collector, trailers, limit, late.clone());
+                    let input = BodyInput::new(
+                        framing,
+                        collector,
+                        trailers,
+                        limit,
+                        body_timeout,
+                        late.clone(),
+                    );
                     Some((framing, input))
                 }
             }
@@ -299,11 +315,11 @@ impl Session {
             if let Some(late) = &late {
                 late.give_up();
             }
-            self.answer(edits.apply(reply, &shared), head, asked, record, cx);
+            self.answer(edits.apply(reply, &self.shared), head, asked, record, cx);
         } else {
             let late = late.unwrap_or_else(|| {
                 tracing::error!("an extension answers later but took no responder");
-                let late = Late::new(shared.clone(), cx.waker(), asked);
+                let late = Late::new(self.shared.clone(), cx.waker(), asked);
                 late.answer(Reply::failed());
                 late
             });
@@ -316,7 +332,7 @@ impl Session {
                     BodyFraming::Length(length) => Terminator::Exact(length),
                     _ => Terminator::None,
                 });
-                cx.set_timeout(shared.settings.body_timeout);
+                cx.set_timeout(body_timeout);
                 self.state = State::Body(Box::new(body));
             }
             None if self.stopping => self.close_behind(cx),
@@ -340,7 +356,7 @@ impl Session {
     fn is_full(&self) -> bool {
         let Some(records) = &self.records else { return false };
         let open = |late: &Rc<Late>| late.version() == Version::Http10;
-        records.len() >= self.shared.settings.pipeline_depth
+        records.len() >= self.shared.setup.borrow().settings.pipeline_depth
             || records.back().and_then(|last| last.late.as_ref()).is_some_and(open)
     }
 
@@ -354,7 +370,8 @@ impl Session {
     /// Answers input that is no request, and closes.
     fn refuse(&mut self, reject: Reject, cx: &mut Context<'_>) {
         count(&self.shared.figures.refused);
-        let record = self.shared.record();
+        let mut record = self.shared.record();
+        record.setup = Some(self.shared.setup());
         let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
         self.answer(Reply::text(reject.status, reject.reason), None, asked, record, cx);
         self.close_behind(cx);
@@ -368,7 +385,8 @@ impl Session {
         expected: Option<(u16, u64)>,
         cx: &Context<'_>,
     ) {
-        if self.shared.log.is_some() && record.line.is_empty() {
+        let is_logged = record.setup.as_ref().is_some_and(|setup| setup.log.is_some());
+        if is_logged && record.line.is_empty() {
             let now = cx.handle().unix_time();
             record.line.write(*cx.peer(), &self.shared.log_lead, now, head, expected);
         }
@@ -448,7 +466,7 @@ impl Session {
     fn body(&mut self, part: &[u8], ended: bool, cx: &mut Context<'_>) -> Result<(), Close> {
         let State::Body(body) = &mut self.state else { return Ok(()) };
         match body.take(part, ended) {
-            Ok(Taken::More) => cx.set_timeout(self.shared.settings.body_timeout),
+            Ok(Taken::More) => cx.set_timeout(body.timeout()),
             Ok(Taken::Wait) => {
                 cx.clear_timeout();
                 cx.pause_input();
@@ -476,7 +494,7 @@ impl Session {
         }
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
         if self.in_flight() == 0 {
-            cx.set_timeout(self.shared.settings.keep_alive);
+            cx.set_timeout(self.shared.setup.borrow().settings.keep_alive);
         }
         self.hold_when_full(cx);
         Ok(())
@@ -507,7 +525,7 @@ impl Session {
 
     /// Writes the line of a request whose reply has left, or never will.
     fn log(&mut self, record: Record, sent: u64, whole: bool) {
-        if let Some(log) = &self.shared.log
+        if let Some(log) = record.setup.as_ref().and_then(|setup| setup.log.as_ref())
             && !record.line.is_empty()
         {
             let (status, head) = match &record.late {
@@ -538,7 +556,7 @@ impl Record {
 impl Protocol for Session {
     fn opened(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
-        cx.set_timeout(self.shared.settings.head_timeout);
+        cx.set_timeout(self.shared.setup.borrow().settings.head_timeout);
         Ok(())
     }
 
@@ -589,7 +607,7 @@ impl Protocol for Session {
         };
         match body.resume() {
             Ok(true) => {
-                cx.set_timeout(self.shared.settings.body_timeout);
+                cx.set_timeout(body.timeout());
                 cx.resume_input();
                 Ok(())
             }
@@ -604,7 +622,7 @@ impl Protocol for Session {
             State::Head if cx.stashed() == 0 => Err(Close::Flush),
             State::Head if !self.head_clock => {
                 self.head_clock = true;
-                cx.set_timeout(self.shared.settings.head_timeout);
+                cx.set_timeout(self.shared.setup.borrow().settings.head_timeout);
                 Ok(())
             }
             State::Head => {
@@ -613,7 +631,7 @@ impl Protocol for Session {
             }
             State::Body(body) if body.received() == 0 && self.in_flight() > 1 => {
                 // The client may wait for its 100, which waits for the replies before it.
-                cx.set_timeout(self.shared.settings.body_timeout);
+                cx.set_timeout(body.timeout());
                 Ok(())
             }
             State::Body(_) => self.body_refused(Reject::with(408, "the body came too slowly"), cx),
@@ -645,7 +663,7 @@ impl Protocol for Session {
             State::Body(body) => {
                 self.stopping |= last;
                 if body.received() == 0 {
-                    cx.set_timeout(self.shared.settings.body_timeout);
+                    cx.set_timeout(body.timeout());
                 }
                 Ok(())
             }
@@ -659,7 +677,7 @@ impl Protocol for Session {
                     cx.resume_input();
                 }
                 if nothing {
-                    cx.set_timeout(self.shared.settings.keep_alive);
+                    cx.set_timeout(self.shared.setup.borrow().settings.keep_alive);
                 }
                 Ok(())
             }
@@ -689,7 +707,9 @@ impl Protocol for Session {
 
     fn closed(&mut self, ending: &Ending) {
         if let State::Undecided(undecided) = std::mem::replace(&mut self.state, State::Closing) {
-            self.push_record(undecided.open.record);
+            let Open { setup, mut record, .. } = undecided.open;
+            record.setup = Some(setup);
+            self.push_record(record);
         }
         let Some(mut records) = self.records.take() else { return };
         let whole = matches!(ending.why, Closed::Done);

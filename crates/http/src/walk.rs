@@ -15,6 +15,7 @@ use crate::wire::fields::FieldTable;
 use crate::wire::head::Head;
 
 /// One request's way through the extensions.
+#[derive(Default)]
 pub(crate) struct Walk {
     /// As it was when the request began.
     list: Rc<Vec<Rc<dyn Extension>>>,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use medusa_core::inspect::Value;
 use medusa_core::testing::How;
 use medusa_http::{Extension, Extensions, Handled, Reply};
 
@@ -195,9 +196,12 @@ fn figures_and_extensions_stand_in_the_inspection_tree() {
     server.ask(get("/a", "").repeat(3));
     server.ask("bad\r\n\r\n");
     let shown = format!("{:?}", part.node());
-    for part in ["Count(3)", "Count(1)", "/a, /b"] {
+    for part in ["Count(3)", "Count(1)", "default"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+    let host = part.child("default").expect("the one host").node();
+    assert_eq!(host.value("extensions"), Some(&Value::Text("/a, /b".to_owned())));
+    assert!(part.child("other").is_none());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod conversations;
 mod extensions;
 mod files;
 mod filters;
+mod hosts;
 mod log;
 mod pipeline;
 mod replies;

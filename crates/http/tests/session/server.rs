@@ -107,7 +107,7 @@ impl Server {
     }
 
     pub fn extensions(&self) -> Rc<Extensions> {
-        self.service.extensions().clone()
+        self.service.extensions()
     }
 }
 
