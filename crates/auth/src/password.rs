@@ -1,0 +1,150 @@
+//! Hashes of passwords: Argon2id in the PHC string format, as `medusa passwd` makes them.
+//!
+//! The one design choice: how costly a check is stands in each hash, so that old files stay valid
+//! when the defaults rise; what a file may ask for is bounded.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, Params};
+
+/// The longest password in bytes.
+pub const MAX_PASSWORD: usize = 1024;
+
+/// The most memory that one check may take, in KiB.
+pub const MAX_MEMORY_KIB: u32 = 256 * 1024;
+
+/// The most passes over the memory.
+pub const MAX_PASSES: u32 = 32;
+
+/// The most lanes.
+pub const MAX_LANES: u32 = 16;
+
+/// Why something is no hash that can be checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadHash {
+    /// It is not written as one.
+    Malformed,
+    /// It was made in another way than by Argon2.
+    Foreign,
+    /// It has no salt or no outcome.
+    Incomplete,
+    /// A check would take more than [`MAX_MEMORY_KIB`], [`MAX_PASSES`] or [`MAX_LANES`].
+    TooCostly,
+}
+
+impl fmt::Display for BadHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "this is no hash of a password",
+            Self::Foreign => "the hash is not one of Argon2",
+            Self::Incomplete => "the hash is cut short",
+            Self::TooCostly => "checking against this hash would cost too much",
+        })
+    }
+}
+
+impl std::error::Error for BadHash {}
+
+/// Hashes a password with a salt of its own. Takes tens of milliseconds and 19 MiB.
+///
+/// # Errors
+///
+/// The system gives no random numbers.
+pub fn hash(password: &[u8]) -> Result<String, String> {
+    // Argon2id with the library's parameters: 19 MiB, two passes, one lane.
+    let hash = Argon2::default().hash_password(password);
+    hash.map(|hash| hash.to_string()).map_err(|e| e.to_string())
+}
+
+/// Looks whether a hash can be checked against.
+pub fn inspect(hash: &str) -> Result<(), BadHash> {
+    if hash.starts_with('$') && !hash.starts_with("$argon2") {
+        return Err(BadHash::Foreign);
+    }
+    let hash = PasswordHash::new(hash).map_err(|_| BadHash::Malformed)?;
+    if !matches!(hash.algorithm.as_str(), "argon2id" | "argon2i" | "argon2d") {
+        return Err(BadHash::Foreign);
+    }
+    if hash.salt.is_none() || hash.hash.is_none() {
+        return Err(BadHash::Incomplete);
+    }
+    let params = Params::try_from(&hash).map_err(|_| BadHash::Malformed)?;
+    if params.m_cost() > MAX_MEMORY_KIB
+        || params.t_cost() > MAX_PASSES
+        || params.p_cost() > MAX_LANES
+    {
+        return Err(BadHash::TooCostly);
+    }
+    Ok(())
+}
+
+/// Whether this is the password of the hash. Slow on purpose; the comparison takes the same time
+/// wherever the two differ. A hash that [`inspect`] refuses matches nothing.
+pub fn verify(password: &[u8], hash: &str) -> bool {
+    if password.len() > MAX_PASSWORD || inspect(hash).is_err() {
+        return false;
+    }
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+}
+
+/// Takes as long as a check against `like`, or against a hash of the usual cost, and finds nothing.
+pub fn verify_nobody(password: &[u8], like: Option<&str>) {
+    static USUAL: OnceLock<String> = OnceLock::new();
+    let like = like.unwrap_or_else(|| USUAL.get_or_init(|| hash(b"").unwrap_or_default()));
+    // The answer is for nobody.
+    std::hint::black_box(verify(password, like));
+}
+
+/// Hashes as cheaply as can be, for tests.
+#[cfg(test)]
+pub(crate) fn cheap_hash(password: &[u8]) -> String {
+    let params = Params::new(Params::MIN_M_COST, 1, 1, None).expect("they are allowed");
+    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2.hash_password(password).expect("random numbers").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The beginning of a hash.
+    const CHEAP: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$";
+
+    #[test]
+    fn a_password_matches_its_hash_and_nothing_else() {
+        let hash = hash("pässword".as_bytes()).expect("random numbers");
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_eq!(inspect(&hash), Ok(()));
+        assert!(verify("pässword".as_bytes(), &hash));
+        assert!(!verify(b"password", &hash) && !verify(b"", &hash));
+        assert_ne!(super::hash(b"same"), super::hash(b"same"), "each has its own salt");
+    }
+
+    #[test]
+    fn what_cannot_be_checked_against_is_told_apart() {
+        let tag = "eP4eyR+zqlZX1y5xCFTkw9m5GYx0L5YWwvCFvtlbLow";
+        for (hash, why) in [
+            (String::new(), BadHash::Malformed),
+            ("secret".to_owned(), BadHash::Malformed),
+            ("$1$abc$def".to_owned(), BadHash::Foreign),
+            (CHEAP.trim_end_matches('$').to_owned(), BadHash::Incomplete),
+            (format!("$argon2id$v=19$m=262145,t=1,p=1$c29tZXNhbHQ${tag}"), BadHash::TooCostly),
+            (format!("$argon2id$v=19$m=8,t=33,p=1$c29tZXNhbHQ${tag}"), BadHash::TooCostly),
+            (format!("$argon2id$v=19$m=8,t=0,p=1$c29tZXNhbHQ${tag}"), BadHash::Malformed),
+        ] {
+            assert_eq!(inspect(&hash), Err(why), "{hash}");
+            assert!(!verify(b"", &hash));
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_too_long_matches_nothing() {
+        let long = vec![b'x'; MAX_PASSWORD + 1];
+        let hash = hash(&long).expect("random numbers");
+        assert!(!verify(&long, &hash));
+    }
+}
