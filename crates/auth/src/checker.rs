@@ -196,13 +196,7 @@ impl Inner {
         (now < *until).then(|| verdict.clone())
     }
 
-    fn remember(
-        &self,
-        hidden: Hidden,
-        verdict: &Verdict,
-        about: Arc<PasswordFile>,
-        now: Instant,
-    ) {
+    fn remember(&self, hidden: Hidden, verdict: &Verdict, about: Arc<PasswordFile>, now: Instant) {
         let right = *verdict == Verdict::Right;
         let lifetime = if right { self.settings.right } else { self.settings.wrong };
         let mut state = self.state.borrow_mut();

@@ -19,6 +19,7 @@ mod decision;
 mod edit;
 mod exact;
 pub mod extension;
+pub mod extensions;
 pub mod files;
 pub mod hosts;
 mod late;

@@ -27,6 +27,7 @@
 
 use std::{error::Error, fmt};
 
+pub mod basic;
 pub(crate) mod bytes;
 pub mod chunked;
 pub mod conditional;

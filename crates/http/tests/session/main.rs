@@ -2,6 +2,7 @@
 //! a client can see. What only the bytes of one message decide is tested in `wire`.
 
 mod answers;
+mod basic_auth;
 mod bodies;
 mod conversations;
 mod extensions;
