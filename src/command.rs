@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use medusa_core::Address;
 
+use crate::passwd::Passwd;
+
 /// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
 #[derive(Parser, Debug)]
 #[command(name = "medusa", version, about, long_about = None, disable_help_subcommand = true)]
@@ -26,6 +28,9 @@ pub(crate) enum Command {
     /// flight, a second one stops at once.
     #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
     Serve(Serve),
+
+    /// Adds a user to a password file, changes a password, or removes a user.
+    Passwd(Passwd),
 }
 
 /// How to serve.
@@ -70,10 +75,9 @@ pub(crate) enum LogLevel {
 /// Puts `serve` in where no command was named.
 pub(crate) fn with_default(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let named = arguments
-        .get(1)
-        .and_then(|a| a.to_str())
-        .is_some_and(|first| matches!(first, "serve" | "-h" | "--help" | "-V" | "--version"));
+    let named = arguments.get(1).and_then(|a| a.to_str()).is_some_and(|first| {
+        matches!(first, "serve" | "passwd" | "-h" | "--help" | "-V" | "--version")
+    });
     if !named {
         arguments.insert(1.min(arguments.len()), "serve".into());
     }
@@ -86,7 +90,8 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Serve {
         let arguments = ["medusa"].iter().chain(arguments).map(OsString::from);
-        let Command::Serve(serve) = Medusa::parse_from(with_default(arguments)).command;
+        let command = Medusa::parse_from(with_default(arguments)).command;
+        let Command::Serve(serve) = command else { panic!("{command:?}") };
         serve
     }
 

@@ -7,6 +7,7 @@
 
 mod access_log;
 mod command;
+mod passwd;
 mod serve;
 mod signals;
 
@@ -17,8 +18,11 @@ use clap::Parser;
 fn main() -> ExitCode {
     let arguments = command::with_default(std::env::args_os());
     let command = command::Medusa::parse_from(arguments);
-    let command::Command::Serve(options) = command.command;
-    match serve::serve(&options) {
+    let done = match &command.command {
+        command::Command::Serve(options) => serve::serve(options),
+        command::Command::Passwd(options) => passwd::passwd(options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("medusa: {failure}");

@@ -96,7 +96,7 @@ fn a_body_waits_for_the_check_and_a_wrong_password_never_gets_it_taken() {
     server.h.run_jobs();
     let asked = server.more(&peer, "");
     assert_eq!(only(asked).status, 100);
-    assert_eq!(only(server.more(&peer, body)).text(), body);
+    assert_eq!(only(server.more(&peer, body)).text(), format!("10:{body}"));
     let (peer, _) = server.send(put(WRONG));
     server.h.run_jobs();
     assert_eq!(only(server.more(&peer, "")).status, 401);
