@@ -45,6 +45,8 @@ pub enum Refused {
     NoSpace,
     /// It failed otherwise; the text is for the log.
     Failed(String),
+    /// Whoever collects has told the peer why by other means; nothing more is to be said.
+    Told,
 }
 
 impl fmt::Display for Refused {
@@ -53,6 +55,7 @@ impl fmt::Display for Refused {
             Self::TooLarge => f.write_str("more than is allowed"),
             Self::NoSpace => f.write_str("no space left"),
             Self::Failed(why) => f.write_str(why),
+            Self::Told => f.write_str("refused, as the peer was told"),
         }
     }
 }
@@ -136,8 +139,10 @@ pub struct FileCollector<F: FnOnce(Result<u64, Refused>) + 'static> {
 struct Writing<F> {
     handle: Handle,
     waker: Waker,
-    /// At rest here, `None` while a helper thread writes.
+    /// At rest here, `None` while a helper thread opens it or writes.
     sink: Option<Box<dyn Sink>>,
+    /// The sink is being opened.
+    opening: bool,
     waiting: Vec<u8>,
     written: u64,
     failed: Option<Refused>,
@@ -151,11 +156,41 @@ impl<F: FnOnce(Result<u64, Refused>) + 'static> FileCollector<F> {
     /// it ended, with the bytes written; it is not called when the collector is dropped before
     /// its end.
     pub fn new(sink: Box<dyn Sink>, handle: &Handle, waker: Waker, then: F) -> Self {
+        Self::with(Some(sink), handle, waker, then)
+    }
+
+    /// Like [`FileCollector::new`], for a sink that `open` makes on a helper thread. Until it is
+    /// there no input is wanted; a part that comes all the same is kept.
+    pub fn opening(
+        open: impl FnOnce() -> io::Result<Box<dyn Sink>> + Send + 'static,
+        handle: &Handle,
+        waker: Waker,
+        then: F,
+    ) -> Self {
+        let collector = Self::with(None, handle, waker, then);
+        let state = collector.state.clone();
+        handle.run(open, move |result| {
+            let mut s = state.borrow_mut();
+            s.opening = false;
+            match result {
+                Ok(Ok(sink)) => s.sink = Some(sink),
+                Ok(Err(e)) => s.failed = Some(e.into()),
+                Err(lost) => s.failed = Some(Refused::Failed(lost.to_string())),
+            }
+            s.waker.wake();
+            drop(s);
+            Self::advance(&state);
+        });
+        collector
+    }
+
+    fn with(sink: Option<Box<dyn Sink>>, handle: &Handle, waker: Waker, then: F) -> Self {
         Self {
             state: Rc::new(RefCell::new(Writing {
                 handle: handle.clone(),
                 waker,
-                sink: Some(sink),
+                opening: sink.is_none(),
+                sink,
                 waiting: Vec::new(),
                 written: 0,
                 failed: None,
@@ -254,7 +289,7 @@ impl<F: FnOnce(Result<u64, Refused>) + 'static> Collector for FileCollector<F> {
         let s = self.state.borrow();
         match &s.failed {
             Some(failed) => Err(failed.clone()),
-            None if s.waiting.len() >= COLLECTOR_BUFFER_BYTES => Ok(Flow::Stop),
+            None if s.opening || s.waiting.len() >= COLLECTOR_BUFFER_BYTES => Ok(Flow::Stop),
             None => Ok(Flow::Go),
         }
     }

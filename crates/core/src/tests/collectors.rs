@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use crate::collector::{Collector, Discarded, FileCollector, Flow, Gathered, Refused, Sink};
-use crate::handle::{JobLost, Waker};
+use crate::handle::{Handle, JobLost, Waker};
 use crate::limits::COLLECTOR_BUFFER_BYTES;
 use crate::testing::{Harness, Script};
 
@@ -60,6 +60,30 @@ struct Upload {
 }
 
 fn upload(space: usize) -> Upload {
+    upload_to(
+        |sink, handle, waker, then| FileCollector::new(Box::new(sink), handle, waker, then),
+        space,
+    )
+}
+
+/// An upload whose sink is opened on a helper thread, or fails to be.
+fn upload_opening(space: usize, fault: Option<io::ErrorKind>) -> Upload {
+    let open = move |sink, handle: &Handle, waker, then| {
+        let open = move || match fault {
+            Some(kind) => Err(kind.into()),
+            None => Ok(Box::new(sink) as Box<dyn Sink>),
+        };
+        FileCollector::opening(open, handle, waker, then)
+    };
+    upload_to(open, space)
+}
+
+type Hear = Box<dyn FnOnce(Result<u64, Refused>)>;
+
+fn upload_to(
+    make: impl FnOnce(Memory, &Handle, Waker, Hear) -> FileCollector<Hear>,
+    space: usize,
+) -> Upload {
     let mut h = Harness::new();
     h.hold_jobs();
     let (woken, keep) = (Rc::new(RefCell::new(0)), Rc::new(RefCell::new(None::<Waker>)));
@@ -77,10 +101,9 @@ fn upload(space: usize) -> Upload {
     let fate = Arc::<Mutex<Fate>>::default();
     let heard: Rc<RefCell<Vec<_>>> = Rc::default();
     let note = heard.clone();
-    let sink = Box::new(Memory { fate: fate.clone(), space });
+    let sink = Memory { fate: fate.clone(), space };
     let waker = keep.borrow().clone().expect("the connection is open");
-    let collector =
-        FileCollector::new(sink, &h.handle(), waker, move |r| note.borrow_mut().push(r));
+    let collector = make(sink, &h.handle(), waker, Box::new(move |r| note.borrow_mut().push(r)));
     Upload { h, fate, collector: Box::new(collector), heard, woken }
 }
 
@@ -197,6 +220,55 @@ fn an_upload_that_breaks_off_leaves_nothing_and_tells_nobody() {
         let fate = up.fate.lock().expect("sound");
         assert!(fate.dropped && !fate.finished);
     }
+}
+
+#[test]
+fn no_input_is_wanted_before_the_sink_is_open() {
+    let mut up = upload_opening(usize::MAX, None);
+    assert_eq!(up.collector.flow(), Ok(Flow::Stop));
+    assert_eq!(up.collector.collect(b"early"), Ok(Flow::Stop));
+    up.run_jobs();
+    assert_eq!((up.collector.flow(), *up.woken.borrow()), (Ok(Flow::Go), 1));
+    assert_eq!(up.collector.collect(b" late"), Ok(Flow::Go));
+    up.collector.end();
+    up.collector = Box::new(Discarded);
+    up.run_jobs();
+    assert_eq!(*up.heard.borrow(), [Ok(10)]);
+    assert_eq!(up.fate.lock().expect("sound").bytes, b"early late");
+}
+
+#[test]
+fn a_whole_upload_may_come_before_the_sink_is_open() {
+    let mut up = upload_opening(usize::MAX, None);
+    assert_eq!(up.collector.collect(b"all"), Ok(Flow::Stop));
+    up.collector.end();
+    up.collector = Box::new(Discarded);
+    up.run_jobs();
+    assert_eq!(*up.heard.borrow(), [Ok(3)]);
+    assert!(up.fate.lock().expect("sound").finished);
+}
+
+#[test]
+fn a_sink_that_cannot_be_opened_is_told_as_soon_as_it_is_known() {
+    let mut up = upload_opening(usize::MAX, Some(io::ErrorKind::StorageFull));
+    assert_eq!(up.collector.collect(b"early"), Ok(Flow::Stop));
+    up.run_jobs();
+    assert_eq!(*up.woken.borrow(), 1);
+    assert_eq!(up.collector.flow(), Err(Refused::NoSpace));
+    up.collector.end();
+    up.h.run();
+    assert_eq!(*up.heard.borrow(), [Err(Refused::NoSpace)]);
+}
+
+#[test]
+fn a_sink_that_is_opened_for_nobody_goes_away() {
+    let mut up = upload_opening(usize::MAX, None);
+    up.h.run();
+    up.collector = Box::new(Discarded);
+    up.run_jobs();
+    assert_eq!(*up.heard.borrow(), []);
+    let fate = up.fate.lock().expect("sound");
+    assert!(fate.dropped && !fate.finished);
 }
 
 #[test]
