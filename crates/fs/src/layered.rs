@@ -122,6 +122,10 @@ fn if_found<R>(answer: Result<R>) -> Result<Option<R>> {
 }
 
 impl FileSystem for LayeredTree {
+    fn is_writable(&self) -> bool {
+        self.upper().is_writable()
+    }
+
     fn metadata(&self, who: &Persona, path: &VirtualPath) -> Result<Metadata> {
         self.look_up("stat", path, |tree| tree.metadata(who, path))
     }

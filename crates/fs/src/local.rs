@@ -49,7 +49,8 @@ impl LocalTree {
         Ok(Self { beneath: Beneath::new(open_root(root.as_ref())?), options })
     }
 
-    /// As [`LocalTree::open`], with a chosen resolver instead of the best that the system has.
+    /// As [`LocalTree::open`], with a chosen resolver instead of the best that the system has. With
+    /// [`Resolver::Walk`] files are also staged in the way that works everywhere.
     pub fn open_with(
         root: impl AsRef<Path>,
         options: TreeOptions,
@@ -158,6 +159,10 @@ impl<'a> Task<'a> {
 }
 
 impl FileSystem for LocalTree {
+    fn is_writable(&self) -> bool {
+        self.options.writable
+    }
+
     fn metadata(&self, who: &Persona, path: &VirtualPath) -> Result<Metadata> {
         let task = Task { who, operation: "stat", path };
         self.options.read(task.operation, path)?;
@@ -252,7 +257,8 @@ impl FileSystem for LocalTree {
         }
         task.run(|| {
             let (parent, name) = task.parent(self)?;
-            Ok(Box::new(write::LocalStaged::new(task, parent, name)?) as Box<dyn Staged>)
+            let portable = self.beneath.resolver() == Resolver::Walk;
+            Ok(Box::new(write::LocalStaged::new(task, parent, name, portable)?) as Box<dyn Staged>)
         })
     }
 

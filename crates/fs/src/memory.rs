@@ -187,6 +187,10 @@ impl<'a> Task<'a> {
 }
 
 impl FileSystem for MemoryTree {
+    fn is_writable(&self) -> bool {
+        self.shared.options.writable
+    }
+
     fn metadata(&self, who: &Persona, path: &VirtualPath) -> Result<Metadata> {
         self.shared.options.read("stat", path)?;
         let task = Task::new(&self.shared, who, "stat", path);

@@ -183,6 +183,10 @@ impl MountedTree {
 }
 
 impl FileSystem for MountedTree {
+    fn is_writable(&self) -> bool {
+        self.base.is_writable() || self.read().iter().any(|mount| mount.tree.is_writable())
+    }
+
     fn metadata(&self, who: &Persona, path: &VirtualPath) -> Result<Metadata> {
         let answer = self.ask(path, |tree, inner| tree.metadata(who, inner));
         self.or_on_the_way(who, path, answer)

@@ -147,8 +147,8 @@ pub trait WriteFile: Send {
     fn sync(&mut self) -> Result<()>;
 }
 
-/// A file that is being written under a hidden temporary name beside its own. Dropped without a
-/// commit it is removed.
+/// A file that is being written without its name: under none at all where the system can do that,
+/// else under a hidden temporary one beside its own. Dropped without a commit it is removed.
 pub trait Staged: WriteFile {
     /// Writes all of `bytes` at an offset; later writes do not move by it.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()>;
@@ -167,6 +167,13 @@ pub trait Staged: WriteFile {
 /// A file made here gets mode 0666, a directory 0777, without the bits of the persona's umask
 /// ([`Persona::creation_mode`]) and the process's.
 pub trait FileSystem: Send + Sync {
+    /// Tells whether any part of the tree takes writes: what a service that changes files asks
+    /// before it starts. Personas and modes decide about each write. A tree that does not say so
+    /// takes none.
+    fn is_writable(&self) -> bool {
+        false
+    }
+
     /// Tells what is at `path`.
     fn metadata(&self, who: &Persona, path: &VirtualPath) -> Result<Metadata>;
 

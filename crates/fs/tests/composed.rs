@@ -208,6 +208,15 @@ fn the_longest_mount_answers_and_listings_show_mounts() {
 }
 
 #[test]
+fn a_mounted_tree_that_takes_writes_makes_the_whole_take_some() {
+    let tree = MountedTree::new(Arc::new(memory(false, &[])));
+    tree.mount(&path("/ro"), Arc::new(memory(false, &[]))).unwrap();
+    assert!(!tree.is_writable());
+    tree.mount(&path("/rw"), Arc::new(memory(true, &[]))).unwrap();
+    assert!(tree.is_writable());
+}
+
+#[test]
 fn mounts_are_fixed() {
     let (inside, tree) = mounts();
     for name in ["/mnt", "/mnt/a", "/mnt/a/inner"] {

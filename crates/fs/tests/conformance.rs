@@ -478,7 +478,9 @@ fn a_read_only_tree_takes_no_writes() {
         }
         assert_eq!(read(tree, "/top").unwrap(), "top");
         assert_eq!(read(tree, "/full/one").unwrap(), "1");
+        assert!(!tree.is_writable());
     }
+    each(|tree| assert!(tree.is_writable()));
 }
 
 #[test]

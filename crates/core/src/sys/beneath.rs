@@ -77,6 +77,11 @@ impl Beneath {
         Self { root, resolver }
     }
 
+    /// Tells who resolves paths here.
+    pub fn resolver(&self) -> Resolver {
+        self.resolver
+    }
+
     /// Gives the root directory.
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()

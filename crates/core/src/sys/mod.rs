@@ -3,6 +3,7 @@
 pub mod beneath;
 pub mod notice;
 pub mod persona;
+pub mod unnamed;
 
 use std::fs::File;
 use std::io::{self, IoSlice};

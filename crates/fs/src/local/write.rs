@@ -2,15 +2,21 @@
 //!
 //! The design choice: also writing happens under the persona, not just opening, because disk
 //! quotas are counted against whoever writes.
+//!
+//! A staged file has no name at all where the system can do that, so that a process that is killed
+//! leaves nothing behind. Elsewhere it has a hidden temporary name, which then stays. To replace a
+//! file it takes such a name in any case, for the moment between two system calls: there is no
+//! single one that links over a name.
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::BuildHasher as _;
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use medusa_core::sys::persona::Persona;
+use medusa_core::sys::unnamed;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
@@ -77,44 +83,76 @@ impl WriteFile for LocalFile {
     }
 }
 
-/// A file under a temporary name in the directory where it is to appear.
+/// A file in the directory where it is to appear, without a name or under a temporary one.
 pub(super) struct LocalStaged {
     file: LocalFile,
     /// The directory is held open: a rename of it does not lose the upload.
     parent: OwnedFd,
     name: Box<[u8]>,
-    temporary: String,
-    /// Whether the temporary name is gone, by a commit.
-    named: bool,
+    /// The name that it has now, if it has one that must not remain.
+    temporary: Option<String>,
 }
 
 impl LocalStaged {
-    /// Makes the temporary file; runs under the persona already.
-    pub(super) fn new(task: Task<'_>, parent: OwnedFd, name: &[u8]) -> Result<Self> {
+    /// Makes the file, in the way that works everywhere if it is to be `portable`; runs under the
+    /// persona already.
+    pub(super) fn new(
+        task: Task<'_>,
+        parent: OwnedFd,
+        name: &[u8],
+        portable: bool,
+    ) -> Result<Self> {
         // Told now, not after the whole upload.
         if is_dir(&parent, name) {
             return task.fail(ErrorKind::IsDirectory);
         }
-        let mode = Mode::from_raw_mode(task.who.creation_mode(FILE_MODE));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut answer = Err(Errno::EXIST);
-        for _ in 0..NAME_ATTEMPTS {
-            let temporary = temporary_name();
-            answer = openat(&parent, &*temporary, flags, mode).map(|file| (file, temporary));
-            if !matches!(answer, Err(Errno::EXIST)) {
-                break;
+        let mode = task.who.creation_mode(FILE_MODE);
+        let unnamed = if portable { Ok(None) } else { unnamed::create(parent.as_fd(), mode) };
+        let (file, temporary) = match unnamed.map_err(|error| task.error(error))? {
+            Some(file) => (file, None),
+            None => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let mode = Mode::from_raw_mode(mode);
+                let named = under_new_name(|name| Ok(openat(&parent, name, flags, mode)?));
+                let (file, name) = named.map_err(|error| task.error(error))?;
+                (file, Some(name))
             }
-        }
-        let (file, temporary) = answer.map_err(|error| task.error(error))?;
+        };
         let file = LocalFile::new(task, File::from(file), Placement::At(0));
-        Ok(Self { file, parent, name: name.into(), temporary, named: false })
+        Ok(Self { file, parent, name: name.into(), temporary })
     }
 
-    fn take_name(&self, how: Commit) -> std::result::Result<(), Errno> {
+    fn take_name(&mut self, how: Commit) -> io::Result<()> {
+        if self.temporary.is_none() {
+            let link =
+                |name: &[u8]| unnamed::name(self.file.file.as_fd(), self.parent.as_fd(), name);
+            match link(&self.name) {
+                Err(error) if how.replace && error.kind() == io::ErrorKind::AlreadyExists => {}
+                answer => return answer,
+            }
+            let ((), name) = under_new_name(|name| link(name.as_bytes()))?;
+            self.temporary = Some(name);
+        }
+        let temporary = self.temporary.as_deref().unwrap_or_default();
         if how.replace {
-            renameat(&self.parent, &*self.temporary, &self.parent, &*self.name)
+            renameat(&self.parent, temporary, &self.parent, &*self.name)?;
         } else {
-            rename_new(&self.parent, &self.temporary, &self.name)
+            rename_new(&self.parent, temporary, &self.name)?;
+        }
+        self.temporary = None;
+        Ok(())
+    }
+}
+
+/// Makes something under a temporary name; tries others where that is taken.
+fn under_new_name<R>(make: impl Fn(&str) -> io::Result<R>) -> io::Result<(R, String)> {
+    let mut left = NAME_ATTEMPTS;
+    loop {
+        let name = temporary_name();
+        left -= 1;
+        match make(&name) {
+            Err(error) if left > 0 && error.kind() == io::ErrorKind::AlreadyExists => {}
+            answer => return answer.map(|made| (made, name)),
         }
     }
 }
@@ -142,17 +180,15 @@ impl Staged for LocalStaged {
         if how.durable {
             self.file.sync()?;
         }
-        let task = self.file.task("commit");
+        let (who, path) = (self.file.who.clone(), self.file.path.clone());
+        let task = Task { who: &who, operation: "commit", path: &path };
         let metadata = task.run(|| {
             self.take_name(how).map_err(|error| task.error(error))?;
             // After the name, which changes the times.
             Ok(metadata_of(&fstat(&self.file.file).map_err(|error| task.error(error))?))
-        });
-        // The name is taken even where it could not be looked at; a removal then finds nothing.
-        self.named = metadata.is_ok();
-        let metadata = metadata?;
+        })?;
         if how.durable {
-            let task = self.file.task("sync");
+            let task = Task { operation: "sync", ..task };
             task.run(|| sync_directory(&self.parent).map_err(|error| task.error(error)))?;
         }
         Ok(metadata)
@@ -161,12 +197,10 @@ impl Staged for LocalStaged {
 
 impl Drop for LocalStaged {
     fn drop(&mut self) {
-        if self.named {
-            return;
-        }
-        let remove = || unlinkat(&self.parent, &*self.temporary, AtFlags::empty());
+        let Some(temporary) = self.temporary.take() else { return };
+        let remove = || unlinkat(&self.parent, &*temporary, AtFlags::empty());
         if let Ok(Err(error)) | Err(error) =
-            self.file.who.run(remove).map(|answer| answer.map_err(std::io::Error::from))
+            self.file.who.run(remove).map(|answer| answer.map_err(io::Error::from))
         {
             // The directory may have been removed with all in it; then nothing is left behind.
             tracing::debug!(path = %self.file.path, %error, "a staged file was not removed");
