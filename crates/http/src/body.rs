@@ -27,6 +27,8 @@ pub(crate) struct BodyInput {
     /// The reply of this request, where it comes later.
     late: Option<Rc<Late>>,
     waiting: bool,
+    /// The client waits for a 100, which it gets when the collector wants input.
+    owes_continue: bool,
     trailers: Option<Trailers>,
 }
 
@@ -60,6 +62,7 @@ impl BodyInput {
             timeout,
             late,
             waiting: false,
+            owes_continue: false,
             trailers,
         }
     }
@@ -107,6 +110,17 @@ impl BodyInput {
         }
     }
 
+    /// Lets a client that waits for a 100 wait on, if the collector wants no input yet and the
+    /// reply comes later; says whether it does.
+    pub(crate) fn delay_continue(&mut self) -> bool {
+        let stops = self.collector.as_ref().is_some_and(|c| c.flow() == Ok(Flow::Stop));
+        if stops && self.late.is_some() {
+            self.waiting = true;
+            self.owes_continue = true;
+        }
+        self.owes_continue
+    }
+
     /// Asks a collector that stopped whether it goes on.
     pub(crate) fn resume(&mut self) -> Result<bool, Reject> {
         let Some(collector) = &self.collector else { return Ok(false) };
@@ -115,6 +129,11 @@ impl BodyInput {
             return Ok(false);
         }
         self.waiting = false;
+        if std::mem::take(&mut self.owes_continue)
+            && let Some(late) = &self.late
+        {
+            late.send_continue();
+        }
         Ok(true)
     }
 
@@ -156,5 +175,7 @@ fn refusal(refused: &Refused) -> Reject {
             tracing::error!("a request body could not be taken: {why}");
             Reject::with(500, "the body could not be stored")
         }
+        // The answer that was given counts; this one is not heard.
+        Refused::Told => Reject::with(500, "the body was refused"),
     }
 }

@@ -14,7 +14,7 @@ use crate::extension::Edits;
 use crate::reply::{Body, Reply};
 use crate::service::Shared;
 use crate::wire::head::Version;
-use crate::write::{Asked, Framing, write_head};
+use crate::write::{Asked, CONTINUE, Framing, write_head};
 
 /// A reply that is awaited.
 pub(crate) struct Late {
@@ -22,13 +22,15 @@ pub(crate) struct Late {
     waker: Waker,
     shared: Rc<Shared>,
     asked: Cell<Asked>,
-    /// The status and the head's length, once the reply has been written out.
+    /// The status, and the bytes of heads, as far as they have been written out.
     pub(crate) written: Cell<(u16, usize)>,
     /// The connection ends behind this reply.
     pub(crate) last: Cell<bool>,
     responders: Cell<u32>,
     /// What is done to the reply when it is written out.
     edits: Cell<Edits>,
+    /// A 100 is to be sent before the reply.
+    continues: Cell<bool>,
 }
 
 enum State {
@@ -48,6 +50,7 @@ impl Late {
             last: Cell::new(!asked.keep_alive),
             responders: Cell::new(0),
             edits: Cell::default(),
+            continues: Cell::new(false),
         })
     }
 
@@ -65,6 +68,13 @@ impl Late {
     /// Has the reply edited by these, whether it is there already or not.
     pub(crate) fn edit_with(&self, edits: Edits) {
         self.edits.set(edits);
+    }
+
+    /// Asks the client for the body, which it has held back until now. It is done from the place of
+    /// the reply, for what stands before that has to leave first.
+    pub(crate) fn send_continue(&self) {
+        self.continues.set(true);
+        self.waker.wake();
     }
 
     /// Ends the connection behind this reply.
@@ -138,6 +148,10 @@ impl Producer for LateReply {
             return body.produce(room, pull);
         }
         let mut state = self.late.reply.borrow_mut();
+        if self.late.continues.take() && !matches!(*state, State::Taken) {
+            self.late.written.set((0, CONTINUE.len()));
+            return Ok(Piece::Bytes(Bytes::from_static(CONTINUE)));
+        }
         let reply = match std::mem::replace(&mut *state, State::Taken) {
             State::Ready(reply) => reply,
             State::Awaited => {
@@ -151,7 +165,8 @@ impl Producer for LateReply {
         let mut out = Vec::with_capacity(512);
         let asked = self.late.asked.get();
         let framing = write_head(&mut out, &reply, asked, &self.late.shared, pull.unix_time());
-        self.late.written.set((reply.status, out.len()));
+        let before = self.late.written.get().1;
+        self.late.written.set((reply.status, before + out.len()));
         if framing == Framing::UntilClose {
             self.late.last.set(true);
         }

@@ -38,7 +38,7 @@ use crate::walk::{Step, Walk};
 use crate::wire::Reject;
 use crate::wire::framing::{BodyFraming, HeadEnd, head_end};
 use crate::wire::head::{Expect, Head, Version};
-use crate::write::{Asked, Framing, write_head};
+use crate::write::{Asked, CONTINUE, Framing, write_head};
 
 /// One HTTP connection.
 pub(crate) struct Session {
@@ -115,8 +115,6 @@ impl Record {
 const MORE: u64 = 0;
 /// Mark behind the last reply.
 const LAST: u64 = 1;
-
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Cuts request heads from the input.
 struct HeadFramer;
@@ -276,7 +274,7 @@ impl Session {
 
         // What becomes of the body, before the reply says whether the connection is kept.
         let unread = collector.is_none();
-        let body = match framing {
+        let mut body = match framing {
             BodyFraming::None => {
                 if let Some(collector) = collector {
                     collector.end();
@@ -307,9 +305,15 @@ impl Session {
                 }
             }
         };
-        if body.is_some() && expect == Expect::Continue {
-            cx.send(CONTINUE);
-            record.head_bytes += CONTINUE.len();
+        let mut waits = false;
+        if let Some((_, body)) = &mut body
+            && expect == Expect::Continue
+        {
+            waits = reply.is_none() && body.delay_continue();
+            if !waits {
+                cx.send(CONTINUE);
+                record.head_bytes += CONTINUE.len();
+            }
         }
         if let Some(reply) = reply {
             if let Some(late) = &late {
@@ -332,7 +336,12 @@ impl Session {
                     BodyFraming::Length(length) => Terminator::Exact(length),
                     _ => Terminator::None,
                 });
-                cx.set_timeout(body_timeout);
+                if waits {
+                    cx.clear_timeout();
+                    cx.pause_input();
+                } else {
+                    cx.set_timeout(body_timeout);
+                }
                 self.state = State::Body(Box::new(body));
             }
             None if self.stopping => self.close_behind(cx),

@@ -78,6 +78,9 @@ pub(crate) fn write_head(
     framing
 }
 
+/// What a client is asked for a body with that it holds back (RFC 9110, section 10.1.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// Bytes that most heads need no more than.
 const HEAD_ROOM: usize = 512;
 

@@ -413,6 +413,46 @@ fn an_extension_may_allow_less_or_more() {
 
 // Expect.
 
+/// The client is asked for its body when the collector wants it, behind the replies before it.
+#[test]
+fn a_client_that_waits_is_asked_when_the_collector_wants_input() {
+    let (mut server, taken, shelf) = taking();
+    taken.borrow_mut().stops = true;
+    let peer = server.connect();
+    peer.send(get("/later/1", "") + &expecting("/takes"));
+    server.h.advance(HttpSettings::default().body_timeout * 2);
+    assert_eq!(peer.take(), b"");
+    go_on(&mut server, &taken);
+    assert_eq!(peer.take(), b"", "the reply before it has not left");
+    shelf.reply("/later/1", says("before"));
+    server.h.run();
+    let all = answers(&peer.take());
+    assert_eq!(statuses(&all), [200, 100]);
+    peer.send("hello");
+    server.h.run();
+    assert!(taken.borrow().ended && taken.borrow().bytes == b"hello");
+    shelf.reply("/takes", says("taken"));
+    server.h.run();
+    assert_eq!(only(answers(&peer.take())).text(), "taken");
+    let lines = server.log.take();
+    assert!(lines[1].contains("\" 200 5 "), "the 100 is not counted as content: {lines:?}");
+}
+
+#[test]
+fn a_client_that_waits_is_not_asked_when_the_collector_refuses() {
+    let (mut server, taken, shelf) = taking();
+    taken.borrow_mut().stops = true;
+    let peer = server.connect();
+    peer.send(expecting("/takes"));
+    server.h.run();
+    taken.borrow_mut().refuses = Some(Refused::Told);
+    shelf.reply("/takes", Reply::text(409, "no"));
+    go_on(&mut server, &taken);
+    let answer = only(answers(&peer.take()));
+    assert_eq!((answer.status, answer.closes()), (409, true));
+    assert!(taken.borrow().dropped && !taken.borrow().ended);
+}
+
 /// The head of a POST whose client waits.
 fn expecting(path: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
