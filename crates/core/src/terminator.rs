@@ -130,17 +130,7 @@ impl Terminator {
                     None => Cut::Partial { scanned: buffer.len() },
                 }
             }
-            Self::Boundary(boundary) => {
-                if let Some(at) = memmem::find(buffer, boundary) {
-                    return Cut::End { frame: at, consumed: at + boundary.len() };
-                }
-                // Only a tail that may be the beginning of the boundary is held back.
-                let keep = tail_that_begins(buffer, boundary);
-                match buffer.len() - keep {
-                    0 => Cut::Partial { scanned: 0 },
-                    frame => Cut::Part { frame },
-                }
-            }
+            Self::Boundary(boundary) => cut_at_boundary(boundary, buffer),
             Self::Custom(framer) => match framer.cut(buffer, scanned) {
                 // A framer that knows no limit of its own still has this one.
                 Cut::Partial { .. } if buffer.len() >= MAX_FRAME_BYTES => {
@@ -162,6 +152,20 @@ impl Terminator {
             // Only a delimiter is ever overlong by itself; what a framer refuses has no end.
             _ => (buffer.len(), false),
         }
+    }
+}
+
+/// Cuts what stands before a boundary, as [`Terminator::Boundary`] does: for whoever takes apart,
+/// away from a channel, what was streamed. The boundary is not empty.
+pub fn cut_at_boundary(boundary: &[u8], buffer: &[u8]) -> Cut {
+    if let Some(at) = memmem::find(buffer, boundary) {
+        return Cut::End { frame: at, consumed: at + boundary.len() };
+    }
+    // Only a tail that may be the beginning of the boundary is held back.
+    let keep = tail_that_begins(buffer, boundary);
+    match buffer.len() - keep {
+        0 => Cut::Partial { scanned: 0 },
+        frame => Cut::Part { frame },
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`fields`] | field lines as offsets, with the fields we act on found in the same pass |
 //! | [`target`] | the request target in its four forms, hosts and ports, percent-encoding |
 //! | [`chunked`] | takes chunked bodies apart, with their trailers |
+//! | [`multipart`] | takes forms apart that were sent as multipart/form-data |
 //! | [`conditional`] | entity tags, `If-*` and when a `Range` counts |
 //! | [`range`] | `Range` against a length |
 //! | [`qvalue`] | `Accept` and `Accept-Encoding` against what we offer |
@@ -35,6 +36,7 @@ pub mod escape;
 pub mod fields;
 pub mod framing;
 pub mod head;
+pub mod multipart;
 pub mod qvalue;
 pub mod range;
 pub mod reply;
@@ -61,6 +63,18 @@ pub const MAX_CHUNK_EXT: usize = 256;
 pub const MAX_BODY_EXT: usize = 4 * 1024;
 /// Ranges in one `Range` field; a field that asks for more is ignored.
 pub const MAX_RANGES: usize = 32;
+/// Bytes of a multipart boundary (RFC 2046 §5.1.1).
+pub const MAX_BOUNDARY: usize = 70;
+/// Bytes before the first boundary line of a multipart body; browsers send none.
+pub const MAX_PREAMBLE: usize = 4 * 1024;
+/// White space behind a boundary on its line.
+pub const MAX_BOUNDARY_PADDING: usize = 64;
+/// Bytes of the head of one part, with the blank line.
+pub const MAX_PART_HEAD: usize = 8 * 1024;
+/// Field lines in the head of one part.
+pub const MAX_PART_FIELDS: usize = 16;
+/// Parts of one multipart body.
+pub const MAX_PARTS: usize = 1024;
 
 /// Why a message is refused: the peer erred, and this is what it gets to hear.
 ///

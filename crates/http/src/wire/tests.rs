@@ -14,6 +14,7 @@ use super::{
 
 mod bodies;
 mod heads;
+mod multipart;
 mod random;
 
 /// What the parser makes of some input, comparable over splits: a description of the head, what
