@@ -6,7 +6,7 @@
 //! [`extension`] (who answers), `walk` and `decision` (how the one that does is found), `edit`
 //! (how a request is changed on the way), [`reply`] (what is answered), `write` and `late` (how it is
 //! written, now or later), `chunked` and `exact` (how its body is framed), [`files`] (the
-//! default extension), [`access_log`].
+//! default extension), [`upload`] (the one that writes), [`access_log`].
 //!
 //! RFC 9110 and RFC 9112; where they leave a choice, the strict one is taken.
 
@@ -27,6 +27,7 @@ pub mod limits;
 pub mod reply;
 mod service;
 mod session;
+pub mod upload;
 mod walk;
 pub mod wire;
 mod write;
@@ -40,3 +41,4 @@ pub use late::Responder;
 pub use limits::HttpSettings;
 pub use reply::{Body, Reply};
 pub use service::HttpService;
+pub use upload::{Upload, UploadOptions};

@@ -32,6 +32,16 @@ pub const WATCH_LASTS: Duration = Duration::from_millis(50);
 /// Entries shown in one directory listing; the page says so when there are more.
 pub const LISTING_ENTRIES: usize = 50_000;
 
+/// Bytes that the body of one upload may have, unless told otherwise.
+pub const UPLOAD_BYTES: u64 = 4 << 30;
+
+/// Uploads to one tree that are received at once, unless told otherwise; each has a file open and
+/// two buffers at most. Past them the answer is 503.
+pub const UPLOADS_AT_ONCE: usize = 64;
+
+/// When a client whose upload was one too many may try again.
+pub const UPLOAD_RETRY: Duration = Duration::from_secs(5);
+
 /// Settings of one HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {

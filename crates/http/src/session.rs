@@ -724,6 +724,11 @@ impl Protocol for Session {
         let whole = matches!(ending.why, Closed::Done);
         while let Some(record) = records.pop_front() {
             count(&self.shared.figures.aborted);
+            if let Some(late) = &record.late {
+                // Before the body goes, whose collector may hold the responder: that nobody
+                // answers now is no fault of the extension.
+                late.give_up();
+            }
             self.log(record, ending.sent, whole);
             self.logged = ending.sent;
         }

@@ -108,15 +108,14 @@ impl LocalStaged {
         }
         let mode = task.who.creation_mode(FILE_MODE);
         let unnamed = if portable { Ok(None) } else { unnamed::create(parent.as_fd(), mode) };
-        let (file, temporary) = match unnamed.map_err(|error| task.error(error))? {
-            Some(file) => (file, None),
-            None => {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let mode = Mode::from_raw_mode(mode);
-                let named = under_new_name(|name| Ok(openat(&parent, name, flags, mode)?));
-                let (file, name) = named.map_err(|error| task.error(error))?;
-                (file, Some(name))
-            }
+        let (file, temporary) = if let Some(file) = unnamed.map_err(|error| task.error(error))? {
+            (file, None)
+        } else {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(mode);
+            let named = under_new_name(|name| Ok(openat(&parent, name, flags, mode)?));
+            let (file, name) = named.map_err(|error| task.error(error))?;
+            (file, Some(name))
         };
         let file = LocalFile::new(task, File::from(file), Placement::At(0));
         Ok(Self { file, parent, name: name.into(), temporary })

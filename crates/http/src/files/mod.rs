@@ -29,6 +29,7 @@ use crate::files::cache::{Cache, Kept};
 use crate::files::pages::Pages;
 use crate::files::shared::SharedFiles;
 use crate::files::stored::Stored;
+pub(crate) use crate::files::stored::etag_of;
 use crate::files::watch::Watches;
 use crate::limits::{CACHE_BYTES, LISTING_BYTES};
 use crate::reply::Reply;

@@ -92,8 +92,7 @@ impl Stored {
         // A Last-Modified must not be later than the Date (RFC 9110, section 8.8.2.1). A file
         // from the future is not kept, so this is done for each of its replies.
         let modified = modified.min(now.as_secs());
-        let etag = format!("\"{:x}-{:x}-{:x}\"", stamp.ino, stamp.modified_ns, stamp.size)
-            .into_boxed_str();
+        let etag = etag_of(&stamp);
         let content_type = content_type(path.name().unwrap_or_default());
         let date = imf_date(modified);
         let date = String::from_utf8_lossy(&date);
@@ -209,6 +208,11 @@ impl Stored {
     pub(crate) fn modified(&self) -> u64 {
         self.modified
     }
+}
+
+/// The entity tag of a file in this state.
+pub(crate) fn etag_of(stamp: &Stamp) -> Box<str> {
+    format!("\"{:x}-{:x}-{:x}\"", stamp.ino, stamp.modified_ns, stamp.size).into()
 }
 
 /// The media type by the name's ending; text is taken to be UTF-8.

@@ -281,12 +281,11 @@ fn one_parameter<'a>(mut list: &'a [u8], name: &str) -> Result<Option<Cow<'a, [u
         }
         let (key, rest) = list.split_at(bytes::token_len(list));
         let rest = rest.strip_prefix(b"=").filter(|_| !key.is_empty()).ok_or(MALFORMED)?;
-        let (value, rest) = match rest.strip_prefix(b"\"") {
-            Some(quoted) => unquote(quoted).ok_or(MALFORMED)?,
-            None => {
-                let (value, rest) = rest.split_at(bytes::token_len(rest));
-                (Cow::Borrowed(value), rest)
-            }
+        let (value, rest) = if let Some(quoted) = rest.strip_prefix(b"\"") {
+            unquote(quoted).ok_or(MALFORMED)?
+        } else {
+            let (value, rest) = rest.split_at(bytes::token_len(rest));
+            (Cow::Borrowed(value), rest)
         };
         if key.eq_ignore_ascii_case(name.as_bytes()) && found.replace(value).is_some() {
             return Err(MALFORMED);

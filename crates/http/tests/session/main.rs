@@ -14,3 +14,4 @@ mod pipeline;
 mod replies;
 mod server;
 mod time;
+mod uploads;
