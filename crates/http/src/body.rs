@@ -158,6 +158,11 @@ impl BodyInput {
         self.timeout
     }
 
+    /// Whether its collector takes nothing for now.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     pub(crate) fn is_collected(&self) -> bool {
         self.is_collected
     }

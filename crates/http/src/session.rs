@@ -671,7 +671,7 @@ impl Protocol for Session {
             // The rest of the body is still read, so that the reply is not lost to a reset.
             State::Body(body) => {
                 self.stopping |= last;
-                if body.received() == 0 {
+                if body.received() == 0 && !body.is_waiting() {
                     cx.set_timeout(body.timeout());
                 }
                 Ok(())

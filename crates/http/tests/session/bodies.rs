@@ -420,14 +420,14 @@ fn a_client_that_waits_is_asked_when_the_collector_wants_input() {
     taken.borrow_mut().stops = true;
     let peer = server.connect();
     peer.send(get("/later/1", "") + &expecting("/takes"));
-    server.h.advance(HttpSettings::default().body_timeout * 2);
+    let long = HttpSettings::default().body_timeout * 2;
+    server.h.advance(long);
     assert_eq!(peer.take(), b"");
-    go_on(&mut server, &taken);
-    assert_eq!(peer.take(), b"", "the reply before it has not left");
     shelf.reply("/later/1", says("before"));
-    server.h.run();
-    let all = answers(&peer.take());
-    assert_eq!(statuses(&all), [200, 100]);
+    server.h.advance(long);
+    assert_eq!(statuses(&answers(&peer.take())), [200], "it waits for us, and is not too slow");
+    go_on(&mut server, &taken);
+    assert_eq!(statuses(&answers(&peer.take())), [100]);
     peer.send("hello");
     server.h.run();
     assert!(taken.borrow().ended && taken.borrow().bytes == b"hello");
@@ -436,6 +436,20 @@ fn a_client_that_waits_is_asked_when_the_collector_wants_input() {
     assert_eq!(only(answers(&peer.take())).text(), "taken");
     let lines = server.log.take();
     assert!(lines[1].contains("\" 200 5 "), "the 100 is not counted as content: {lines:?}");
+}
+
+#[test]
+fn a_client_is_asked_behind_the_replies_before_it() {
+    let (mut server, taken, shelf) = taking();
+    taken.borrow_mut().stops = true;
+    let peer = server.connect();
+    peer.send(get("/later/1", "") + &expecting("/takes"));
+    server.h.run();
+    go_on(&mut server, &taken);
+    assert_eq!(peer.take(), b"");
+    shelf.reply("/later/1", says("before"));
+    server.h.run();
+    assert_eq!(statuses(&answers(&peer.take())), [200, 100]);
 }
 
 #[test]
