@@ -83,9 +83,12 @@ impl Late {
         self.asked.set(Asked { keep_alive: false, ..self.asked.get() });
     }
 
-    /// The version that the client speaks.
-    pub(crate) fn version(&self) -> Version {
-        self.asked.get().version
+    /// Whether no further request is handled before this reply has left: it may be ended by the end
+    /// of the connection, as to a 1.0 client, or what is asked may change what the next one finds
+    /// (RFC 9112, section 9.3.2).
+    pub(crate) fn is_alone(&self) -> bool {
+        let asked = self.asked.get();
+        asked.version == Version::Http10 || !asked.safe
     }
 
     /// Wants no answer any more: the client has gone, or has got another one.

@@ -37,7 +37,7 @@ use crate::service::{Setup, Shared, count};
 use crate::walk::{Step, Walk};
 use crate::wire::Reject;
 use crate::wire::framing::{BodyFraming, HeadEnd, head_end};
-use crate::wire::head::{Expect, Head, Version};
+use crate::wire::head::{Expect, Head, Method, Version};
 use crate::write::{Asked, CONTINUE, Framing, write_head};
 
 /// One HTTP connection.
@@ -360,13 +360,13 @@ impl Session {
         }
     }
 
-    /// Whether the pipeline has its depth, or its last reply may be ended by the end of the
-    /// connection: a late one to a 1.0 client, of which nobody knows yet.
+    /// Whether the pipeline has its depth, or its last reply is a late one that no request may
+    /// overtake.
     fn is_full(&self) -> bool {
         let Some(records) = &self.records else { return false };
-        let open = |late: &Rc<Late>| late.version() == Version::Http10;
+        let alone = |late: &Rc<Late>| late.is_alone();
         records.len() >= self.shared.setup.borrow().settings.pipeline_depth
-            || records.back().and_then(|last| last.late.as_ref()).is_some_and(open)
+            || records.back().and_then(|last| last.late.as_ref()).is_some_and(alone)
     }
 
     /// Nothing is read behind this request: its reply, already queued, is the last.
@@ -381,7 +381,7 @@ impl Session {
         count(&self.shared.figures.refused);
         let mut record = self.shared.record();
         record.setup = Some(self.shared.setup());
-        let asked = Asked { head_only: false, version: Version::Http11, keep_alive: false };
+        let asked = Asked::new(Method::Get, Version::Http11, false);
         self.answer(Reply::text(reject.status, reject.reason), None, asked, record, cx);
         self.close_behind(cx);
     }

@@ -17,11 +17,13 @@ pub(crate) struct Asked {
     pub(crate) version: Version,
     /// The connection is kept behind this reply, if its framing allows.
     pub(crate) keep_alive: bool,
+    /// It changes nothing: requests behind it need not wait for its reply.
+    pub(crate) safe: bool,
 }
 
 impl Asked {
     pub(crate) fn new(method: Method, version: Version, keep_alive: bool) -> Self {
-        Self { head_only: method == Method::Head, version, keep_alive }
+        Self { head_only: method == Method::Head, version, keep_alive, safe: method.is_safe() }
     }
 }
 

@@ -80,6 +80,22 @@ methods! {
     Acl "ACL",
 }
 
+impl Method {
+    /// Whether it asks for no change, so that it may be handled beside others (RFC 9110 §9.2.1).
+    pub const fn is_safe(self) -> bool {
+        matches!(
+            self,
+            Self::Get
+                | Self::Head
+                | Self::Options
+                | Self::Trace
+                | Self::Propfind
+                | Self::Report
+                | Self::Search
+        )
+    }
+}
+
 impl fmt::Display for Method {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.as_str())

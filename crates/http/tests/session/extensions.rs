@@ -216,7 +216,7 @@ fn what_a_connection_does_stands_in_the_inspection_tree() {
     };
     assert!(doing(&mut server, "").contains("waiting for a request"));
     assert!(doing(&mut server, &get("/later/1", "")).contains("1 in flight"));
-    let body = "POST /later/2 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello";
+    let body = "GET /later/2 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello";
     assert!(doing(&mut server, body).contains("5 bytes so far"));
     assert!(doing(&mut server, "1234bad\r\n\r\n").contains("closing, 3 in flight"));
     shelf.reply("/later/1", says("1"));

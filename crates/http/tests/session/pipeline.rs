@@ -173,7 +173,7 @@ fn no_more_requests_are_taken_than_the_depth_allows() {
         let peer = server.connect();
         for n in 0..8 {
             let length = if body { "Content-Length: 2\r\n\r\nhi" } else { "\r\n" };
-            peer.send(format!("POST /later/{n} HTTP/1.1\r\nHost: a\r\n{length}"));
+            peer.send(format!("GET /later/{n} HTTP/1.1\r\nHost: a\r\n{length}"));
         }
         server.h.run();
         for n in 0..8 {

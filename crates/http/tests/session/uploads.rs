@@ -17,7 +17,7 @@ use medusa_http::upload::NotWritable;
 use medusa_http::{Extension, Files, FilesOptions, Upload, UploadOptions};
 
 use crate::server::{
-    Answer, MODIFIED, MODIFIED_DATE, Server, answers, assert_ended, only, put, statuses,
+    Answer, MODIFIED, MODIFIED_DATE, Server, answers, assert_ended, get, only, put, statuses,
     system_time, tree, tree_of,
 };
 
@@ -124,6 +124,25 @@ fn a_put_arrives_as_it_will() {
             assert_eq!(content(&tree, "/f").as_deref(), Some("0123456789"), "split at {at}");
         }
     }
+}
+
+/// What stands behind a change in the pipeline finds it done (RFC 9112, section 9.3.2).
+#[test]
+fn a_request_behind_a_change_waits_for_it() {
+    let tree = tree();
+    let mut server = server(&tree);
+    server.h.hold_jobs();
+    let peer = server.connect();
+    let after = |method: &str, body: &str| request(method, "/f", "", body) + &get("/f", "");
+    peer.send(after("PUT", "new") + &after("PUT", "newer") + &after("DELETE", ""));
+    server.h.run();
+    while server.h.jobs() > 0 {
+        server.h.run_jobs();
+        server.h.run();
+    }
+    let all = answers(&peer.take());
+    assert_eq!(statuses(&all), [201, 200, 204, 200, 204, 404]);
+    assert_eq!((all[1].text(), all[3].text()), ("new", "newer"));
 }
 
 #[test]
