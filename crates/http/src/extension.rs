@@ -158,7 +158,8 @@ impl Exchange<'_> {
     }
 
     /// Has the request's body given to this collector as it arrives. Without one the body is
-    /// read and thrown away, or the connection is closed if it is long.
+    /// read and thrown away, or the connection is closed if it is long. A client that waits to be
+    /// asked for it is asked when the collector first takes some.
     pub fn collect(&mut self, collector: impl Collector + 'static) {
         self.wants.collector = Some(Box::new(collector));
     }
