@@ -227,6 +227,21 @@ fn conditions_are_kept_at_the_commit() {
     }
 }
 
+/// That nothing is there is left to the commit itself, not to a look before it. A link that leads
+/// nowhere shows which of the two decides: whoever looks through it finds nothing.
+#[test]
+fn only_the_commit_says_that_nothing_was_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::symlink("none", dir.path().join("link")).expect("it is made");
+    for resolver in [Resolver::Kernel, Resolver::Walk] {
+        let tree = Arc::new(LocalTree::open_with(dir.path(), WRITABLE, resolver).expect("opens"));
+        let mut server = Server::new(extensions(tree, UploadOptions::default()));
+        let answer = ask(&mut server, "PUT", "/link", "If-None-Match: *\r\n", "mine");
+        assert_eq!(answer.status, 412);
+        assert!(fs::symlink_metadata(dir.path().join("link")).is_ok_and(|link| link.is_symlink()));
+    }
+}
+
 #[test]
 fn a_client_that_waits_is_asked_for_what_is_wanted_only() {
     let expect = "Expect: 100-continue\r\n";
