@@ -11,11 +11,7 @@ use medusa_http::wire::{MAX_PART_HEAD, Reject};
 type Part = (PartHead, Vec<u8>, bool);
 
 /// Takes `input` apart as if it arrived up to each of `cuts`; says whether it is complete.
-fn decode(
-    mut decoder: Decoder,
-    input: &[u8],
-    cuts: &[usize],
-) -> Result<(Vec<Part>, bool), Reject> {
+fn decode(mut decoder: Decoder, input: &[u8], cuts: &[usize]) -> Result<(Vec<Part>, bool), Reject> {
     let (mut parts, mut at) = (Vec::<Part>::new(), 0);
     for &cut in cuts.iter().chain([&input.len()]) {
         loop {
