@@ -15,7 +15,7 @@ use medusa_http::{
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let address: Address = arguments.next().unwrap_or("127.0.0.1:7009".into()).parse()?;
-    let options = TreeOptions { writable: true, show_hidden: false };
+    let options = TreeOptions { writable: true, ..TreeOptions::default() };
     let tree = Arc::new(LocalTree::open(arguments.next().unwrap_or(".".into()), options)?);
     // The first that matches answers: uploads match all but GET and HEAD.
     let upload = Upload::new(tree.clone(), Persona::Process, UploadOptions::default())?;

@@ -21,7 +21,9 @@ use crate::server::{
     system_time, tree, tree_of,
 };
 
-const WRITABLE: TreeOptions = TreeOptions { writable: true, show_hidden: false };
+fn writable() -> TreeOptions {
+    TreeOptions { writable: true, ..TreeOptions::default() }
+}
 
 fn extensions(tree: Arc<dyn FileSystem>, options: UploadOptions) -> Vec<Rc<dyn Extension>> {
     let upload = Upload::new(tree.clone(), Persona::Process, options).expect("it is writable");
@@ -206,7 +208,7 @@ fn conditions_are_kept() {
 #[test]
 fn conditions_are_kept_at_the_commit() {
     for (lines, put_before) in [("If-None-Match: *\r\n", 1), ("If-Unmodified-Since: ", 0)] {
-        let tree = MemoryTree::new(WRITABLE, || system_time(MODIFIED + Duration::from_secs(9)));
+        let tree = MemoryTree::new(writable(), || system_time(MODIFIED + Duration::from_secs(9)));
         let mut server = server(&tree);
         server.h.hold_jobs();
         let lines = match put_before {
@@ -234,7 +236,7 @@ fn only_the_commit_says_that_nothing_was_there() {
     let dir = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::symlink("none", dir.path().join("link")).expect("it is made");
     for resolver in [Resolver::Kernel, Resolver::Walk] {
-        let tree = Arc::new(LocalTree::open_with(dir.path(), WRITABLE, resolver).expect("opens"));
+        let tree = Arc::new(LocalTree::open_with(dir.path(), writable(), resolver).expect("opens"));
         let mut server = Server::new(extensions(tree, UploadOptions::default()));
         let answer = ask(&mut server, "PUT", "/link", "If-None-Match: *\r\n", "mine");
         assert_eq!(answer.status, 412);
@@ -282,7 +284,7 @@ fn too_much_is_refused_before_it_comes_or_when_it_does() {
 
 #[test]
 fn a_full_tree_answers_507_at_once() {
-    let tree = MemoryTree::with_capacity(WRITABLE, || system_time(MODIFIED), 200_000);
+    let tree = MemoryTree::with_capacity(writable(), || system_time(MODIFIED), 200_000);
     let mut server = server(&tree);
     for (head, name) in [
         ("PUT /f HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n".to_owned(), "/f"),
@@ -337,7 +339,7 @@ fn nothing_remains_of_an_upload_whose_client_goes() {
     for whole in [put, post, chunked("PUT", "/f", &"x".repeat(100_000))] {
         for (end, how) in [(150, 0), (whole.len() / 2, 1), (whole.len() - 12, 0), (150, 2)] {
             let dir = tempfile::tempdir().expect("a directory");
-            let tree = LocalTree::open_with(dir.path(), WRITABLE, Resolver::Walk).expect("opens");
+            let tree = LocalTree::open_with(dir.path(), writable(), Resolver::Walk).expect("opens");
             let mut server = Server::new(extensions(Arc::new(tree), UploadOptions::default()));
             let peer = server.connect();
             peer.send(&whole[..end]);
@@ -441,7 +443,7 @@ fn a_link_is_removed_itself() {
     for (link, to) in [("in", "file"), ("out", "/etc/passwd"), ("nowhere", "none"), ("up", "..")] {
         std::os::unix::fs::symlink(to, dir.path().join(link)).expect("it is made");
     }
-    let tree = Arc::new(LocalTree::open(dir.path(), WRITABLE).expect("opens"));
+    let tree = Arc::new(LocalTree::open(dir.path(), writable()).expect("opens"));
     let mut server = Server::new(extensions(tree, UploadOptions::default()));
     for link in ["in", "out", "nowhere", "up"] {
         assert_eq!(ask(&mut server, "DELETE", &format!("/{link}"), "", "").status, 204, "{link}");
@@ -583,7 +585,8 @@ fn forms_that_cannot_be() {
 #[test]
 fn of_a_form_that_breaks_off_what_was_whole_stays() {
     let dir = tempfile::tempdir().expect("a directory");
-    let tree = Arc::new(LocalTree::open_with(dir.path(), WRITABLE, Resolver::Walk).expect("opens"));
+    let tree =
+        Arc::new(LocalTree::open_with(dir.path(), writable(), Resolver::Walk).expect("opens"));
     let mut server = Server::new(extensions(tree.clone(), UploadOptions::default()));
     let whole = form(&[("name=f; filename=a", "a"), ("name=f; filename=b", "b")]);
     let cut = &whole[..whole.len() - "--b--\r\n".len()];
