@@ -3,28 +3,84 @@
 //!
 //! The one design choice: the line is written down when the reply is, with the status and the
 //! bytes that are to be expected, and handed on when the last of them has left, or the connection
-//! has gone; only where it came otherwise are they written anew. The form is the combined log
-//! format; control bytes from a peer are escaped.
+//! has gone; only where it came otherwise are they written anew. A JSON line has everything that
+//! is known later at its end, and so no need of that. In each form control bytes from a peer are
+//! escaped.
 
-use std::cell::RefCell;
+mod json;
+mod lead;
+
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use medusa_core::Peer;
+use medusa_core::{Context, Peer};
 
 use crate::wire::bytes;
 use crate::wire::escape::Escaped;
 use crate::wire::fields::Known;
 use crate::wire::head::Head;
-use crate::wire::reply::{imf_date, write_number};
+use crate::wire::reply::write_number;
+
+pub(crate) use lead::Lead;
+
+/// What the lines of a log look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// The common log format: `CLIENT - - [TIME] "REQUEST LINE" STATUS BYTES`. A byte of the
+    /// request line that is no printable ASCII is written as `\x1b`, a quote as `\"`, a backslash
+    /// as `\\`. ` aborted` stands behind the line of a request whose client went away.
+    Common,
+    /// The common log format and behind it `"REFERER" "USER AGENT"`, escaped alike.
+    #[default]
+    Combined,
+    /// An object of JSON. Each character of its strings is one byte that the client sent: one
+    /// that is no printable ASCII is written as `\u00e4`, so nothing is lost, whatever the
+    /// encoding was. `time` is when the head was there, `duration_us` the microseconds from then
+    /// until the reply had left, both by the loop's clock, which is read once a turn. Input that
+    /// was no request has no `method`, `target` and `version`; without the fields of that name
+    /// there is no `host`, `referer` and `agent`.
+    Json,
+}
 
 /// Takes finished lines.
 pub trait AccessLog {
     /// Lets `write` append one line, with its line feed, to a buffer that is written out later.
     /// It must not block.
     fn line(&self, write: &mut dyn FnMut(&mut Vec<u8>));
+
+    /// What its lines look like.
+    fn form(&self) -> Form {
+        Form::Combined
+    }
+}
+
+/// What is known of a request when its line is written down.
+pub(crate) struct Seen<'a> {
+    peer: Peer,
+    /// When it was seen, as the time since 1970.
+    unix_time: Duration,
+    now: Instant,
+    /// Input that was no request has none.
+    head: Option<&'a Head<'a>>,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn new(cx: &Context<'_>, head: Option<&'a Head<'a>>) -> Self {
+        let handle = cx.handle();
+        Self { peer: *cx.peer(), unix_time: handle.unix_time(), now: handle.now(), head }
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    /// Bytes of the body that have left.
+    pub(crate) bytes: u64,
+    /// All of the reply has left.
+    pub(crate) whole: bool,
+    pub(crate) now: Instant,
 }
 
 /// The line of one request, but for what is not known before the reply has left.
@@ -36,6 +92,8 @@ pub(crate) struct Line {
     gap: Range<usize>,
     /// The status and bytes that stand in the gap.
     expected: Option<(u16, u64)>,
+    /// In JSON, when the request was there, from which its duration counts.
+    since: Option<Instant>,
 }
 
 /// Bytes that most lines need no more than.
@@ -54,16 +112,21 @@ impl Line {
     /// Writes the line down. What is `expected` is status and bytes; a late reply expects nothing.
     pub(crate) fn write(
         &mut self,
-        peer: Peer,
+        form: Form,
         lead: &Lead,
-        now: Duration,
-        head: Option<&Head<'_>>,
+        seen: &Seen<'_>,
         expected: Option<(u16, u64)>,
     ) {
         let out = &mut self.text;
         out.clear();
         out.reserve(LINE_ROOM);
-        lead.append(out, peer, now);
+        lead.append(out, form, seen.peer, seen.unix_time);
+        self.since = None;
+        let head = seen.head;
+        if form == Form::Json {
+            self.since = Some(seen.now);
+            return json::begin(out, head);
+        }
         let line = head.map_or(&b"-"[..], |head| head.line);
         // A request line that was taken has no other bytes that need an escape.
         if bytes::find_any(line, [b'"', b'\\', b'"']).is_none() {
@@ -78,6 +141,9 @@ impl Line {
         }
         self.gap = from..out.len();
         self.expected = expected;
+        if form == Form::Common {
+            return out.push(b'\n');
+        }
         let known = |known| head.and_then(|head| head.known(known));
         let (referer, agent) = (known(Known::Referer), known(Known::UserAgent));
         if referer.is_none() && agent.is_none() {
@@ -92,8 +158,13 @@ impl Line {
     }
 
     /// Hands the line on.
-    pub(crate) fn finish(&self, log: &dyn AccessLog, status: u16, bytes: u64, whole: bool) {
+    pub(crate) fn finish(&self, log: &dyn AccessLog, outcome: Outcome) {
+        let Outcome { status, bytes, whole, now } = outcome;
         log.line(&mut |out| {
+            if let Some(since) = self.since {
+                out.extend_from_slice(&self.text);
+                return json::end(out, outcome, now.saturating_duration_since(since));
+            }
             if whole && self.expected == Some((status, bytes)) {
                 return out.extend_from_slice(&self.text);
             }
@@ -121,45 +192,4 @@ fn escape(out: &mut Vec<u8>, text: &[u8]) {
         return out.extend_from_slice(text);
     }
     write!(out, "{}", Escaped(text)).expect("a vector takes everything");
-}
-
-/// How a line begins, `10.0.0.1 - - [22/Nov/2026:12:00:00 +0000] "`, kept while second and peer
-/// are the same.
-#[derive(Debug)]
-pub(crate) struct Lead(RefCell<Kept>);
-
-#[derive(Debug)]
-struct Kept {
-    second: u64,
-    ip: Option<IpAddr>,
-    text: Vec<u8>,
-}
-
-impl Default for Lead {
-    fn default() -> Self {
-        Self(RefCell::new(Kept { second: u64::MAX, ip: None, text: Vec::new() }))
-    }
-}
-
-impl Lead {
-    fn append(&self, out: &mut Vec<u8>, peer: Peer, now: Duration) {
-        let mut kept = self.0.borrow_mut();
-        let ip = peer.ip();
-        if kept.second != now.as_secs() || kept.ip != ip {
-            kept.second = now.as_secs();
-            kept.ip = ip;
-            kept.text.clear();
-            // Sun, 06 Nov 1994 08:49:37 GMT
-            let date = imf_date(now.as_secs());
-            let part = |range| std::str::from_utf8(&date[range]).unwrap_or("?");
-            let (day, month, year, time) = (part(5..7), part(8..11), part(12..16), part(17..25));
-            match ip {
-                Some(ip) => write!(kept.text, "{ip}"),
-                None => write!(kept.text, "{peer}"),
-            }
-            .and_then(|()| write!(kept.text, " - - [{day}/{month}/{year}:{time} +0000] \""))
-            .expect("a vector takes everything");
-        }
-        out.extend_from_slice(&kept.text);
-    }
 }

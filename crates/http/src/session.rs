@@ -18,13 +18,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use medusa_core::limits::COALESCE_BYTES;
 use medusa_core::terminator::{Cut, Framer};
 use medusa_core::{Close, Closed, Context, Ending, Frame, Protocol, Terminator};
 
-use crate::access_log::Line;
+use crate::access_log::{Line, Outcome, Seen};
 use crate::body::{BodyInput, Taken};
 use crate::chunked::Chunked;
 use crate::decision::{Awaited, Verdict};
@@ -394,10 +395,12 @@ impl Session {
         expected: Option<(u16, u64)>,
         cx: &Context<'_>,
     ) {
-        let is_logged = record.setup.as_ref().is_some_and(|setup| setup.log.is_some());
-        if is_logged && record.line.is_empty() {
-            let now = cx.handle().unix_time();
-            record.line.write(*cx.peer(), &self.shared.log_lead, now, head, expected);
+        let log = record.setup.as_ref().and_then(|setup| setup.log.as_ref());
+        if let Some(log) = log
+            && record.line.is_empty()
+        {
+            let seen = Seen::new(cx, head);
+            record.line.write(log.form(), &self.shared.log_lead, &seen, expected);
         }
     }
 
@@ -533,7 +536,7 @@ impl Session {
     }
 
     /// Writes the line of a request whose reply has left, or never will.
-    fn log(&mut self, record: Record, sent: u64, whole: bool) {
+    fn log(&mut self, record: Record, sent: u64, whole: bool, now: Instant) {
         if let Some(log) = record.setup.as_ref().and_then(|setup| setup.log.as_ref())
             && !record.line.is_empty()
         {
@@ -545,7 +548,7 @@ impl Session {
             let status = if status == 0 { 499 } else { status };
             let head = (head + record.head_bytes) as u64;
             let bytes = sent.saturating_sub(self.logged).saturating_sub(head);
-            record.line.finish(&**log, status, bytes, whole);
+            record.line.finish(&**log, Outcome { status, bytes, whole, now });
         }
         self.shared.recycle(record);
     }
@@ -657,7 +660,7 @@ impl Protocol for Session {
             self.shared.recycle_queue(queue);
         }
         let last = token == LAST || record.is_last();
-        self.log(record, sent, true);
+        self.log(record, sent, true, cx.handle().now());
         self.logged = sent;
         let nothing = self.in_flight() == 0;
         match &self.state {
@@ -729,7 +732,7 @@ impl Protocol for Session {
                 // answers now is no fault of the extension.
                 late.give_up();
             }
-            self.log(record, ending.sent, whole);
+            self.log(record, ending.sent, whole, ending.now);
             self.logged = ending.sent;
         }
     }

@@ -248,7 +248,7 @@ pub(super) fn hex(byte: u8) -> Option<u8> {
 }
 
 /// The digits that bytes are escaped with.
-pub(super) const HEX: &[u8; 16] = b"0123456789ABCDEF";
+pub(crate) const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 #[cfg(test)]
 mod tests {

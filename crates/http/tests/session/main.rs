@@ -8,6 +8,7 @@ mod conversations;
 mod extensions;
 mod files;
 mod filters;
+mod forms;
 mod hosts;
 mod log;
 mod pipeline;

@@ -1,7 +1,7 @@
 //! A server under virtual time with a client that speaks raw bytes and takes replies apart.
 #![allow(unreachable_pub)] // it is a module of the test, not a crate
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use medusa_core::producer::{Feed, Lines, feed};
 use medusa_core::testing::{Harness, How, Peer};
 use medusa_core::{Aborted, ChannelSettings, Piece, Producer, Pull, Waker};
 use medusa_fs::{MemoryTree, Persona, TreeOptions, VirtualPath};
-use medusa_http::access_log::AccessLog;
+use medusa_http::access_log::{AccessLog, Form};
 use medusa_http::{
     Body, Decision, Exchange, Extension, Extensions, Files, FilesOptions, Handled, HttpService,
     HttpSettings, Reply, Request, Responder,
@@ -34,18 +34,25 @@ pub struct Server {
 
 /// Access log lines.
 #[derive(Default)]
-pub struct Log(RefCell<Vec<u8>>);
+pub struct Log {
+    lines: RefCell<Vec<u8>>,
+    pub form: Cell<Form>,
+}
 
 impl AccessLog for Log {
     fn line(&self, write: &mut dyn FnMut(&mut Vec<u8>)) {
-        write(&mut self.0.borrow_mut());
+        write(&mut self.lines.borrow_mut());
+    }
+
+    fn form(&self) -> Form {
+        self.form.get()
     }
 }
 
 impl Log {
     /// Takes the lines written so far.
     pub fn take(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.take()).expect("log lines are ASCII");
+        let text = String::from_utf8(self.lines.take()).expect("log lines are ASCII");
         assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
         text.lines().map(str::to_owned).collect()
     }

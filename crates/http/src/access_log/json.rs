@@ -1,0 +1,63 @@
+//! Lines that are objects of JSON (RFC 8259).
+
+use std::time::Duration;
+
+use super::Outcome;
+use crate::wire::bytes::HEX;
+use crate::wire::fields::Known;
+use crate::wire::head::Head;
+use crate::wire::reply::write_number;
+
+/// Appends what is known of a request, behind time and client.
+pub(super) fn begin(out: &mut Vec<u8>, head: Option<&Head<'_>>) {
+    let Some(head) = head else { return };
+    // `HTTP/1.1`, which ends each request line that was taken.
+    let version = &head.line[head.line.len().saturating_sub(3)..];
+    for (name, value) in [
+        ("method", Some(head.method.as_str().as_bytes())),
+        ("target", Some(head.target.raw_bytes())),
+        ("version", Some(version)),
+        ("host", head.host.as_ref().map(|host| host.host().as_bytes())),
+        ("referer", head.known(Known::Referer)),
+        ("agent", head.known(Known::UserAgent)),
+    ] {
+        if let Some(value) = value {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":\"");
+            escape(out, value);
+            out.push(b'"');
+        }
+    }
+}
+
+/// Appends what came of it.
+pub(super) fn end(out: &mut Vec<u8>, outcome: Outcome, duration: Duration) {
+    out.extend_from_slice(b",\"status\":");
+    write_number(out, u64::from(outcome.status));
+    out.extend_from_slice(b",\"bytes\":");
+    write_number(out, outcome.bytes);
+    out.extend_from_slice(b",\"duration_us\":");
+    write_number(out, duration.as_micros() as u64);
+    out.extend_from_slice(b",\"completed\":");
+    out.extend_from_slice(if outcome.whole { b"true}\n" } else { b"false}\n" });
+}
+
+/// Appends a peer's bytes as characters of a string: U+0000 to U+00FF.
+fn escape(out: &mut Vec<u8>, mut text: &[u8]) {
+    let is_plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+    loop {
+        let plain = text.iter().position(|b| !is_plain(*b)).unwrap_or(text.len());
+        out.extend_from_slice(&text[..plain]);
+        let Some(&byte) = text.get(plain) else { return };
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            _ => {
+                let digit = |n: u8| HEX[usize::from(n)].to_ascii_lowercase();
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+        text = &text[plain + 1..];
+    }
+}
