@@ -149,12 +149,21 @@ impl Line {
         if referer.is_none() && agent.is_none() {
             return out.extend_from_slice(NEITHER);
         }
-        for value in [referer, agent] {
-            out.extend_from_slice(b" \"");
-            escape(out, value.unwrap_or(b"-"));
-            out.push(b'"');
+        match referer {
+            None => out.extend_from_slice(b" \"-\" \""),
+            Some(referer) => {
+                out.extend_from_slice(b" \"");
+                escape(out, referer);
+                out.extend_from_slice(b"\" \"");
+            }
         }
-        out.push(b'\n');
+        match agent {
+            None => out.extend_from_slice(b"-\"\n"),
+            Some(agent) => {
+                escape(out, agent);
+                out.extend_from_slice(b"\"\n");
+            }
+        }
     }
 
     /// Hands the line on.
@@ -187,8 +196,7 @@ const NEITHER: &[u8] = b" \"-\" \"-\"\n";
 
 /// Appends a peer's text so that it stays within its quotes and its line.
 fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
-    if text.iter().all(plain) {
+    if bytes::quotable_len(text) == text.len() {
         return out.extend_from_slice(text);
     }
     write!(out, "{}", Escaped(text)).expect("a vector takes everything");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Outcome;
-use crate::wire::bytes::HEX;
+use crate::wire::bytes::{HEX, quotable_len};
 use crate::wire::fields::Known;
 use crate::wire::head::Head;
 use crate::wire::reply::write_number;
@@ -45,9 +45,8 @@ pub(super) fn end(out: &mut Vec<u8>, outcome: Outcome, duration: Duration) {
 
 /// Appends a peer's bytes as characters of a string: U+0000 to U+00FF.
 fn escape(out: &mut Vec<u8>, mut text: &[u8]) {
-    let is_plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
     loop {
-        let plain = text.iter().position(|b| !is_plain(*b)).unwrap_or(text.len());
+        let plain = quotable_len(text);
         out.extend_from_slice(&text[..plain]);
         let Some(&byte) = text.get(plain) else { return };
         match byte {

@@ -128,6 +128,30 @@ pub(crate) fn find_any(bytes: &[u8], three: [u8; 3]) -> Option<usize> {
     Some(at + tail)
 }
 
+/// Bytes of the text that `bytes` starts with that may stand within quotes as it is: printable
+/// ASCII without quotes and backslashes.
+#[inline]
+pub(crate) fn quotable_len(bytes: &[u8]) -> usize {
+    let marked = |block: [u8; 8]| {
+        let word = u64::from_le_bytes(block);
+        let found = controls(word) | word & TOPS | any_of(word, [b'"', b'\\', b'"']);
+        (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
+    };
+    let Some(last) = bytes.last_chunk::<8>() else {
+        let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+        return bytes.iter().position(|b| !plain(b)).unwrap_or(bytes.len());
+    };
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<8>() {
+        if let Some(place) = marked(*block) {
+            return at + place;
+        }
+        at += 8;
+    }
+    // What is looked at twice was plain.
+    marked(*last).map_or(bytes.len(), |place| bytes.len() - 8 + place)
+}
+
 /// Where the first line feed stands: lines of a head are mostly short, and a search that is made
 /// for long texts takes as long to begin as to go through a short one.
 #[inline]
@@ -270,6 +294,10 @@ mod tests {
                 let graphic = (0x21..=0x7e).contains(&byte);
                 let expected = if graphic { place + 1 } else { place };
                 assert_eq!(graphic_len(&text), expected, "byte {byte:#x} at {place}");
+                let quotable = (0x20..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\';
+                let expected = if quotable { place + 1 } else { place };
+                assert_eq!(quotable_len(&text), expected, "byte {byte:#x} at {place}");
+                assert_eq!(quotable_len(&text[..=place]), expected, "byte {byte:#x} at {place}");
                 // The byte before the wanted one must not be taken for it.
                 for wanted in [b'?', b'#', byte] {
                     let three = [wanted, b'?', 0x22];
