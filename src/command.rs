@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use medusa_core::Address;
+use medusa_log::{Destination, Rotate};
 
 use crate::passwd::Passwd;
 
@@ -25,7 +27,7 @@ pub(crate) enum Command {
     ///
     /// Prints one line `listening PROTOCOL ADDRESS` for each listener on standard output, then
     /// `ready`. Everything else goes to standard error. SIGTERM and SIGINT finish what is in
-    /// flight, a second one stops at once.
+    /// flight, a second one stops at once. SIGUSR1 opens the logs anew.
     #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
     Serve(Serve),
 
@@ -50,9 +52,65 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
-    /// What to log on standard error. `info`, `debug` and `trace` include a line for each request.
+    /// What to log on standard error. `info`, `debug` and `trace` include a line for each request,
+    /// unless --access-log says where those go.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
+
+    /// Where to log a line for each request: a file, - (standard output), stderr, syslog,
+    /// syslog:unix:PATH, syslog:IP:PORT, or off.
+    #[arg(long, value_name = "DEST")]
+    pub(crate) access_log: Option<AccessLogTo>,
+
+    /// What the line of a request looks like.
+    #[arg(long, value_name = "FORM", default_value = "combined")]
+    pub(crate) log_format: LogFormat,
+
+    /// When the file of --access-log is rotated: a size (10M), hourly, daily, seconds (90s), and
+    /// how many old files stay (keep=7), as in 10M,daily,keep=7.
+    #[arg(long, value_name = "RULE", requires = "access_log")]
+    pub(crate) log_rotate: Option<Rotate>,
+
+    /// What everything else that is logged looks like.
+    #[arg(long, value_name = "FORM", default_value = "human")]
+    pub(crate) diagnostics: Diagnostics,
+}
+
+/// Where the lines of requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AccessLogTo {
+    /// Nowhere.
+    Off,
+    /// There.
+    Log(Destination),
+}
+
+impl FromStr for AccessLogTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::Log) }
+    }
+}
+
+/// What the line of a request looks like.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// The common format, with Referer and User-Agent.
+    Combined,
+    /// The common log format.
+    Common,
+    /// An object of JSON.
+    Json,
+}
+
+/// What diagnostics look like.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Diagnostics {
+    /// Lines for people.
+    Human,
+    /// Objects of JSON, one a line.
+    Json,
 }
 
 /// What is logged.

@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-mod access_log;
 mod command;
+mod log;
 mod passwd;
 mod serve;
 mod signals;

@@ -10,13 +10,12 @@ use std::time::Duration;
 use medusa_core::reactor::ListenOptions;
 use medusa_core::{Address, ChannelSettings, Reactor, Settings};
 use medusa_fs::{FileSystem, LocalTree, Persona, TreeOptions};
-use medusa_http::access_log::AccessLog;
 use medusa_http::{Extensions, Files, FilesOptions, HttpService, HttpSettings};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::access_log::Lines;
-use crate::command::{LogLevel, Serve};
-use crate::signals::stop_on_signals;
+use crate::command::Serve;
+use crate::log;
+use crate::signals::{reopen_on_signal, stop_on_signals};
 
 /// How long a shutdown waits for what is in flight.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
@@ -53,7 +52,7 @@ impl fmt::Display for Failure {
 
 /// Serves until a signal stops it.
 pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
-    log_to_standard_error(options.log_level);
+    let logs = log::open(options)?;
     let tree = open_tree(&options.directory)?;
     let descriptors = raise_descriptor_limit();
     let max_connections = options.max_connections.map_or_else(
@@ -64,20 +63,16 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     let failed = |what: &str, e: io::Error| Failure::System(format!("cannot {what}: {e}"));
     let mut reactor =
         Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
-    let lines = if options.log_level >= LogLevel::Info {
-        let lines = Lines::new(reactor.handle(), io::stderr());
-        Some(lines.map_err(|e| failed("start the log's thread", e))?)
-    } else {
-        None
-    };
+    let access_log = log::access(&logs, reactor.handle(), options)?;
     let files = Files::new(tree, Persona::Process, FilesOptions::default());
     let service = Rc::new(HttpService::new(
         Rc::new(Extensions::new(vec![Rc::new(files)])),
         HttpSettings::default(),
         ChannelSettings::default(),
-        lines.clone().map(|lines| Rc::new(lines) as Rc<dyn AccessLog>),
+        access_log,
     ));
     reactor.handle().mount("http", service.inspect());
+    logs.mount(reactor.handle());
 
     let mut out = io::stdout().lock();
     for address in &options.http {
@@ -88,34 +83,15 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
         let _ = writeln!(out, "listening http {bound}");
     }
     stop_on_signals(reactor.handle(), SHUTDOWN_GRACE).map_err(|e| failed("catch signals", e))?;
+    logs.start().map_err(|e| failed("start the log's thread", e))?;
+    reopen_on_signal(reactor.handle(), logs.clone()).map_err(|e| failed("catch signals", e))?;
     let _ = writeln!(out, "ready");
     let _ = out.flush();
     drop(out);
 
     let result = reactor.run().map_err(|e| failed("wait for events", e));
-    if let Some(lines) = lines {
-        lines.finish();
-    }
+    logs.finish();
     result
-}
-
-fn log_to_standard_error(level: LogLevel) {
-    use std::io::IsTerminal;
-    use tracing_subscriber::filter::LevelFilter;
-    let level = match level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 fn open_tree(directory: &Path) -> Result<Arc<dyn FileSystem>, Failure> {

@@ -6,33 +6,45 @@ use std::time::Duration;
 
 use medusa_core::transport::Transport;
 use medusa_core::{Close, Context, Frame, Handle, Protocol};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use medusa_log::Logs;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
-/// Stops the server: at first when what is in flight has finished, or after `grace`; asked again,
-/// at once.
-struct Stop {
-    grace: Duration,
-}
+/// Does something for each signal that came.
+struct OnSignal<F>(F);
 
-impl Protocol for Stop {
+impl<F: FnMut(&Handle)> Protocol for OnSignal<F> {
     fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Close> {
         if let Frame::Part(bytes) = frame {
             for _ in bytes {
-                cx.handle().shutdown(self.grace);
+                (self.0)(cx.handle());
             }
         }
         Ok(())
     }
 }
 
-/// Stops the server on SIGTERM and SIGINT.
+/// Stops the server on SIGTERM and SIGINT: at first when what is in flight has finished, or after
+/// `grace`; asked again, at once.
 pub(crate) fn stop_on_signals(handle: &Handle, grace: Duration) -> io::Result<()> {
+    on_signals(handle, &[SIGTERM, SIGINT], move |handle| handle.shutdown(grace))
+}
+
+/// Opens the logs anew on SIGUSR1, as programs that rotate logs ask for it.
+pub(crate) fn reopen_on_signal(handle: &Handle, logs: Logs) -> io::Result<()> {
+    on_signals(handle, &[SIGUSR1], move |_| logs.reopen())
+}
+
+fn on_signals(
+    handle: &Handle,
+    signals: &[i32],
+    act: impl FnMut(&Handle) + 'static,
+) -> io::Result<()> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
-    for signal in [SIGTERM, SIGINT] {
+    for &signal in signals {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
     let transport = Transport::Unix(mio::net::UnixStream::from_std(read));
-    handle.adopt_background(transport, Box::new(Stop { grace }));
+    handle.adopt_background(transport, Box::new(OnSignal(act)));
     Ok(())
 }

@@ -106,7 +106,7 @@ fn help_and_version() {
         assert!(out.contains("Usage: medusa [serve] [OPTIONS] [DIR]"), "{out}");
     }
     let (_, out, _) = run(&["serve", "--help"]);
-    for option in ["--http", "--max-connections", "--log-level", "unix:PATH"] {
+    for option in ["--http", "--max-connections", "--log-level", "--access-log", "unix:PATH"] {
         assert!(out.contains(option), "{option} in {out}");
     }
 }
@@ -121,6 +121,8 @@ fn what_is_wrong_is_said_in_one_sentence_with_the_way_out() {
     let taken = taken.local_addr().expect("bound").to_string();
     let nowhere = format!("unix:{}/no/s", directory.path().display());
     let occupied = format!("unix:{file}");
+    let nolog = format!("{}/no/log", directory.path().display());
+    let nosyslog = format!("syslog:unix:{}/none", directory.path().display());
     for (arguments, thing, way_out) in [
         (&[shown, "--http", &taken][..], &*taken, "--http"),
         (&[shown, "--http", "127.0.0.1:0", "--http", &taken], &taken, "--http"),
@@ -139,6 +141,13 @@ fn what_is_wrong_is_said_in_one_sentence_with_the_way_out() {
         (&[shown, "--max-connections", "0"], "--max-connections", "1.."),
         (&[shown, "--max-connections", "many"], "many", "--help"),
         (&[shown, "--log-level", "loud"], "loud", "warn"),
+        (&[shown, "--access-log", &nolog], &nolog, "make it"),
+        (&[shown, "--access-log", shown], shown, "name a file in it"),
+        (&[shown, "--access-log", "syslog:localhost:514"], "localhost:514", "IP:PORT"),
+        (&[shown, "--access-log", &nosyslog], &nosyslog[12..], "start it"),
+        (&[shown, "--log-format", "short"], "short", "common"),
+        (&[shown, "--access-log", "l", "--log-rotate", "weekly"], "weekly", "daily"),
+        (&[shown, "--access-log", "stderr", "--log-rotate", "1M"], "rotated", "--access-log FILE"),
     ] {
         let (status, out, err) = run(arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {err}");
