@@ -156,6 +156,11 @@ impl VirtualPath {
         self.components().any(is_hidden_name)
     }
 
+    /// Tells whether any component is named as the backup that an editor or a tool leaves behind.
+    pub fn is_backup(&self) -> bool {
+        self.components().any(is_backup_name)
+    }
+
     /// The bytes that a slash and a component can be put behind: the root's are empty.
     fn prefix(&self) -> &[u8] {
         if self.is_root() { b"" } else { &self.0 }
@@ -165,6 +170,21 @@ impl VirtualPath {
 /// Tells whether a name begins with a dot.
 pub(crate) fn is_hidden_name(name: &[u8]) -> bool {
     name.first() == Some(&b'.')
+}
+
+/// What names of backups end in, whatever the case: what editors, patches and people append, and
+/// the swap files of vi.
+const BACKUP_ENDINGS: [&[u8]; 5] = [b".bak", b".old", b".orig", b".swo", b".swp"];
+
+/// Tells whether a name is that of a backup: `*~` and `#*#` of editors, or one of the endings
+/// [`BACKUP_ENDINGS`].
+pub(crate) fn is_backup_name(name: &[u8]) -> bool {
+    let ends_in = |ending: &[u8]| {
+        name.len() > ending.len() && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending)
+    };
+    name.ends_with(b"~")
+        || (name.len() > 1 && name.starts_with(b"#") && name.ends_with(b"#"))
+        || BACKUP_ENDINGS.into_iter().any(ends_in)
 }
 
 /// Resolves `bytes` from `base`, which is the root's empty prefix or a normalised path.
@@ -336,6 +356,18 @@ mod tests {
         assert!(path("/a/.b/c").is_hidden());
         assert!(!path("/a.b/c.").is_hidden());
         assert!(!VirtualPath::root().is_hidden());
+    }
+
+    #[test]
+    fn backups_are_known_by_their_names() {
+        for backup in ["a~", "~", "#a#", "##", "a.bak", "a.BAK", "a.html.Orig", "a.swp", "a.old"] {
+            assert!(path(&format!("/{backup}")).is_backup(), "{backup}");
+            assert!(path(&format!("/{backup}/b")).is_backup(), "{backup}/b");
+        }
+        for file in ["~a", "a~b", "#", "#a", "a#", "bak", "a.bak.html", "a.bakery", "old"] {
+            assert!(!path(&format!("/{file}")).is_backup(), "{file}");
+        }
+        assert!(!VirtualPath::root().is_backup());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use medusa_core::sys::persona::Persona;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::path::{VirtualPath, is_hidden_name};
+use crate::path::{VirtualPath, is_backup_name, is_hidden_name};
 
 /// Tells what an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -256,7 +256,7 @@ pub(crate) const DIR_MODE: u32 = 0o777;
 pub(crate) const SETTABLE_MODE: u32 = 0o1777;
 
 /// Settings that trees on disk and in memory have in common. By default a tree is read-only and
-/// hides dot-files.
+/// hides dot-files and backups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TreeOptions {
     /// Whether the tree takes writes.
@@ -265,12 +265,18 @@ pub struct TreeOptions {
     /// listing and asking, and cannot be made. Only names in the path count: a visible symbolic
     /// link to a hidden file is the owner's own decision.
     pub show_hidden: bool,
+    /// Whether names of backups exist, which tell what a file was before somebody changed it:
+    /// `*~`, `#*#`, `*.bak`, `*.old`, `*.orig`, `*.swo` and `*.swp`. If not they are absent as
+    /// hidden ones are.
+    pub show_backups: bool,
 }
 
 impl TreeOptions {
     /// Allows a read of `path`, or finds nothing there.
     pub(crate) fn read(self, operation: &'static str, path: &VirtualPath) -> Result<()> {
-        if !self.show_hidden && path.is_hidden() {
+        let absent =
+            (!self.show_hidden && path.is_hidden()) || (!self.show_backups && path.is_backup());
+        if absent {
             return Err(Error::new(ErrorKind::NotFound, operation, path));
         }
         Ok(())
@@ -288,7 +294,7 @@ impl TreeOptions {
     pub(crate) fn create(self, operation: &'static str, path: &VirtualPath) -> Result<()> {
         match self.change(operation, path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let hidden = path.name().is_some_and(is_hidden_name);
+                let hidden = path.name().is_some_and(|name| !self.lists(name));
                 let kind = if hidden { ErrorKind::Denied } else { ErrorKind::NotFound };
                 Err(error.with_kind(kind))
             }
@@ -298,6 +304,6 @@ impl TreeOptions {
 
     /// Tells whether an entry of this name is listed.
     pub(crate) fn lists(self, name: &[u8]) -> bool {
-        self.show_hidden || !is_hidden_name(name)
+        (self.show_hidden || !is_hidden_name(name)) && (self.show_backups || !is_backup_name(name))
     }
 }

@@ -22,7 +22,8 @@ fn noon() -> SystemTime {
 }
 
 fn memory(writable: bool, files: &[(&str, &str)]) -> MemoryTree {
-    let tree = MemoryTree::new(TreeOptions { writable, show_hidden: false }, noon);
+    let tree =
+        MemoryTree::new(TreeOptions { writable, show_hidden: false, show_backups: false }, noon);
     for (name, content) in files {
         tree.insert(&path(name), (*content).to_owned()).unwrap();
     }
@@ -169,7 +170,7 @@ fn layers_on_disk_do_not_leak_through_links() {
     let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(below.path().join("file"), "below").unwrap();
     symlink("/etc/passwd", above.path().join("file")).unwrap();
-    let options = TreeOptions { writable: true, show_hidden: false };
+    let options = TreeOptions { writable: true, show_hidden: false, show_backups: false };
     let upper = LocalTree::open(above.path(), options).unwrap();
     let lower = LocalTree::open(below.path(), options).unwrap();
     let tree = LayeredTree::new(Arc::new(upper), vec![Arc::new(lower)]);
@@ -257,7 +258,7 @@ fn mounts_come_and_go_while_the_tree_is_used() {
 
 #[test]
 fn memory_is_bounded() {
-    let options = TreeOptions { writable: true, show_hidden: false };
+    let options = TreeOptions { writable: true, show_hidden: false, show_backups: false };
     let tree = MemoryTree::with_capacity(options, noon, 10_000);
     let mut staged = tree.stage(&WHO, &path("/big")).unwrap();
     staged.write(&[0; 6000]).unwrap();

@@ -15,8 +15,10 @@ use medusa_fs::{
 use tempfile::TempDir;
 
 const WHO: Persona = Persona::Process;
-const WRITABLE: TreeOptions = TreeOptions { writable: true, show_hidden: false };
-const READ_ONLY: TreeOptions = TreeOptions { writable: false, show_hidden: false };
+const WRITABLE: TreeOptions =
+    TreeOptions { writable: true, show_hidden: false, show_backups: false };
+const READ_ONLY: TreeOptions =
+    TreeOptions { writable: false, show_hidden: false, show_backups: false };
 
 /// What every tree holds at the start.
 const SEED: &[(&str, &str)] = &[
@@ -25,6 +27,8 @@ const SEED: &[(&str, &str)] = &[
     ("/dir/sub/deep", "deep"),
     ("/dir/.secret", "secret"),
     ("/.hidden/file", "hidden"),
+    ("/dir/file~", "before"),
+    ("/dir.bak/file", "before"),
     ("/full/one", "1"),
 ];
 
@@ -208,7 +212,9 @@ fn a_long_listing_has_every_name_once() {
 #[test]
 fn hidden_names_are_absent_alike() {
     each(|tree| {
-        for name in ["/dir/.secret", "/.hidden", "/.hidden/file"] {
+        let hidden = ["/dir/.secret", "/.hidden", "/.hidden/file"];
+        let backups = ["/dir/file~", "/dir.bak", "/dir.bak/file"];
+        for name in hidden.into_iter().chain(backups) {
             let path = path(name);
             let stamp = tree.metadata(&WHO, &crate::path("/top")).unwrap().stamp;
             assert_eq!(kind(tree.metadata(&WHO, &path)), ErrorKind::NotFound);
@@ -219,9 +225,11 @@ fn hidden_names_are_absent_alike() {
             assert_eq!(kind(tree.remove_file(&WHO, &path)), ErrorKind::NotFound);
             assert_eq!(kind(tree.rename(&WHO, &path, &crate::path("/x"))), ErrorKind::NotFound);
         }
-        assert_eq!(kind(tree.list(&WHO, &path("/.hidden"), Detail::Full)), ErrorKind::NotFound);
+        for name in ["/.hidden", "/dir.bak"] {
+            assert_eq!(kind(tree.list(&WHO, &path(name), Detail::Full)), ErrorKind::NotFound);
+        }
         // And none can be made.
-        for name in ["/.new", "/dir/.new"] {
+        for name in ["/.new", "/dir/.new", "/new~", "/dir/new.orig"] {
             assert_eq!(kind(tree.stage(&WHO, &path(name))), ErrorKind::Denied);
             assert_eq!(kind(tree.make_dir(&WHO, &path(name))), ErrorKind::Denied);
             let renamed = tree.rename(&WHO, &path("/top"), &path(name));

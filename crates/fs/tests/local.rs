@@ -16,7 +16,8 @@ use tempfile::TempDir;
 
 const WHO: Persona = Persona::Process;
 const BOTH: [Resolver; 2] = [Resolver::Kernel, Resolver::Walk];
-const WRITABLE: TreeOptions = TreeOptions { writable: true, show_hidden: false };
+const WRITABLE: TreeOptions =
+    TreeOptions { writable: true, show_hidden: false, show_backups: false };
 
 /// What the files outside of the root say; nothing opened may say it.
 const OUTSIDE: &str = "outside";
@@ -255,13 +256,20 @@ fn hidden_files_are_shown_where_that_is_asked_for() {
         let at = fixture(resolver);
         fs::write(at.root.join("dir/.secret"), "hidden").unwrap();
         assert_eq!(kind(read(&at.tree, "/dir/.secret")), ErrorKind::NotFound);
-        let options = TreeOptions { writable: false, show_hidden: true };
+        let options = TreeOptions { writable: false, show_hidden: true, show_backups: false };
         let tree = LocalTree::open_with(&at.root, options, resolver).unwrap();
         assert_eq!(read(&tree, "/dir/.secret").unwrap(), "hidden");
         let listed = tree.list(&WHO, &path("/dir"), Detail::Names).unwrap();
         let mut names: Vec<_> = listed.map(|entry| entry.unwrap().name).collect();
         names.sort();
         assert_eq!(names, [b".secret".as_slice().into(), Box::<[u8]>::from(&b"file"[..])]);
+        // Each of the two has a switch of its own.
+        fs::write(at.root.join("dir/file~"), "before").unwrap();
+        assert_eq!(kind(read(&tree, "/dir/file~")), ErrorKind::NotFound);
+        let options = TreeOptions { show_backups: true, ..TreeOptions::default() };
+        let tree = LocalTree::open_with(&at.root, options, resolver).unwrap();
+        assert_eq!(read(&tree, "/dir/file~").unwrap(), "before");
+        assert_eq!(kind(read(&tree, "/dir/.secret")), ErrorKind::NotFound);
     }
 }
 

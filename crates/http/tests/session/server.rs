@@ -252,7 +252,7 @@ pub fn assert_ended(peer: &Peer, how: Option<How>) {
 
 /// An empty tree in memory.
 pub fn tree() -> MemoryTree {
-    let options = TreeOptions { writable: true, show_hidden: false };
+    let options = TreeOptions { writable: true, show_hidden: false, show_backups: false };
     MemoryTree::new(options, || UNIX_EPOCH + MODIFIED)
 }
 
