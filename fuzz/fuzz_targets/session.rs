@@ -104,6 +104,9 @@ const TEXTS: &[&str] = &[
     "GET / HTTP/1.1\n",
     "GET / HTTP/2.0\r\n\r\n",
     "BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /dir/?sort=size&format=json HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /?archive=tar HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /?archive=zip HTTP/1.1\r\nHost: a\r\n\r\n",
 ];
 
 /// A request that the session handed to the extensions.

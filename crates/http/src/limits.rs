@@ -20,7 +20,7 @@ pub const CACHED_FILE_BYTES: u64 = 64 * 1024;
 /// Bytes of small files that the file extension keeps in memory, unless told otherwise.
 pub const CACHE_BYTES: usize = 16 << 20;
 
-/// Bytes of directory listings in memory, made and not yet sent, of one tree.
+/// Bytes of directory listings in memory, read and not yet sent, of one tree.
 pub const LISTING_BYTES: usize = 64 << 20;
 
 /// Files kept in memory that the system is asked to watch; others are looked at each turn.
@@ -41,6 +41,47 @@ pub const UPLOADS_AT_ONCE: usize = 64;
 
 /// When a client whose upload was one too many may try again.
 pub const UPLOAD_RETRY: Duration = Duration::from_secs(5);
+
+/// Bytes that the entries of one directory listing take in memory: past them the page shows what
+/// it has and says so.
+pub const LISTING_TABLE_BYTES: usize = 4 << 20;
+
+/// Entries of a directory that are read before the reply begins.
+pub const LISTING_FIRST_ENTRIES: usize = 1024;
+
+/// Entries of a directory that are read by a helper thread before it takes on something else.
+pub const LISTING_STEP_ENTRIES: usize = 4096;
+
+/// Bytes of a listing that a helper thread writes at a time; two such steps are in memory.
+pub const STEP_BYTES: usize = 64 * 1024;
+
+/// Archives of directories on their way to clients, of one tree.
+pub const ARCHIVES_AT_ONCE: usize = 16;
+
+/// Bytes of an archive that a helper thread makes at a time, and then one small file at most; two
+/// such steps are in memory.
+pub const ARCHIVE_STEP_BYTES: usize = 128 * 1024;
+
+/// Entries of an archive that a helper thread looks at before it takes on something else.
+pub const ARCHIVE_STEP_ENTRIES: usize = 256;
+
+/// Largest file that is read into an archive; larger ones are sent from where they lie, or a piece
+/// at a time. In bytes.
+pub const ARCHIVE_SMALL_BYTES: usize = 64 * 1024;
+
+/// Directories within each other in an archive; each of them is open while those in it are read.
+/// A deeper tree ends the archive.
+pub const ARCHIVE_DEPTH: usize = 32;
+
+/// Entries of an archive; more end it.
+pub const ARCHIVE_ENTRIES: usize = 1_000_000;
+
+/// Bytes of the directory at the end of a zip archive, which is kept until then: enough for about
+/// 80,000 entries. More end the archive.
+pub const ZIP_DIRECTORY_BYTES: usize = 8 << 20;
+
+/// After so many seconds a client may ask again that was told that too much is on its way.
+pub const BUSY_RETRY_SECONDS: u32 = 2;
 
 /// Settings of one HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,15 @@
 //! file is noticed by the next request. What might block goes to a helper thread, and the reply
 //! comes later.
 
+mod archive;
+mod budget;
 mod cache;
+mod civil;
 mod listing;
-mod pages;
 mod parts;
+mod query;
 mod shared;
+mod steps;
 mod stored;
 mod watch;
 
@@ -25,16 +29,22 @@ use medusa_core::Handle;
 use medusa_fs::{ErrorKind, FileSystem, Freshness, Persona, VirtualPath};
 
 use crate::extension::{Exchange, Extension, Handled, Request};
+use crate::files::archive::Archive;
+use crate::files::budget::{Budget, Share};
 use crate::files::cache::{Cache, Kept};
-use crate::files::pages::Pages;
+use crate::files::listing::Offers;
+use crate::files::query::{ArchiveKind, Format, Query};
 use crate::files::shared::SharedFiles;
+use crate::files::steps::{Step, Stepped};
 use crate::files::stored::Stored;
 pub(crate) use crate::files::stored::etag_of;
 use crate::files::watch::Watches;
-use crate::limits::{CACHE_BYTES, LISTING_BYTES};
+use crate::limits::{ARCHIVES_AT_ONCE, BUSY_RETRY_SECONDS, CACHE_BYTES, LISTING_BYTES};
 use crate::reply::Reply;
-use crate::wire::fields::FieldTable;
+use crate::wire::Reject;
+use crate::wire::fields::{FieldTable, Known};
 use crate::wire::head::{Head, Method};
+use crate::wire::qvalue::best_media_type;
 use crate::wire::target::{Form, escape_path};
 
 /// What the extension allows, for `Allow` in 405 and in answers to OPTIONS.
@@ -43,23 +53,34 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// How a tree is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesOptions {
-    /// The file that stands for a directory.
-    pub index: Vec<u8>,
+    /// The names of files that stand for a directory; the first that is there does.
+    pub index: Vec<Vec<u8>>,
     /// Whether a directory without such a file is listed.
     pub listings: bool,
+    /// Whether a directory that may be listed may also be had as a tar or zip archive, with all
+    /// that is beneath it, also what is beneath directories that have such a file.
+    pub archives: bool,
+    /// Whether the page that lists a directory has a form to upload into it, by a POST of
+    /// `multipart/form-data` to the directory's own URL. Another extension takes it.
+    pub upload: bool,
     /// Bytes of small files that are kept in memory.
     pub cache_bytes: usize,
     /// Bytes of listings that are on their way to clients; past them the answer is 503.
     pub listing_bytes: usize,
+    /// Archives that are on their way to clients, at least one; past them the answer is 503.
+    pub archives_at_once: usize,
 }
 
 impl Default for FilesOptions {
     fn default() -> Self {
         Self {
-            index: b"index.html".to_vec(),
+            index: vec![b"index.html".to_vec()],
             listings: true,
+            archives: true,
+            upload: false,
             cache_bytes: CACHE_BYTES,
             listing_bytes: LISTING_BYTES,
+            archives_at_once: ARCHIVES_AT_ONCE,
         }
     }
 }
@@ -70,7 +91,6 @@ pub struct Files(Rc<Inner>);
 struct Inner {
     place: Place,
     cache: RefCell<Cache>,
-    pages: Pages,
     files: RefCell<SharedFiles>,
     watches: Watches,
 }
@@ -81,6 +101,15 @@ struct Place {
     tree: Arc<dyn FileSystem>,
     who: Persona,
     options: Arc<FilesOptions>,
+    listings: Budget,
+    archives: Budget,
+}
+
+/// A directory, and who reads it.
+struct Source {
+    tree: Arc<dyn FileSystem>,
+    who: Persona,
+    path: VirtualPath,
 }
 
 /// What stands at a path.
@@ -88,8 +117,34 @@ enum Found {
     File(Stored),
     /// A directory, asked for without its slash.
     Directory,
-    /// The page that lists a directory.
-    Listing(Vec<u8>),
+    /// A directory that may be listed.
+    Listable,
+    /// The listing of a directory, its first step, and what is held for it.
+    Listing(Format, Box<(listing::Listing, Step, Share)>),
+    Archive(ArchiveKind, Box<(Archive, Share)>),
+    /// Too much of its kind is on its way.
+    Busy,
+    /// What is asked of the directory makes no sense.
+    Refused(Reject),
+}
+
+/// What a request wants of a directory.
+struct Wish {
+    query: Result<Query, Reject>,
+    /// What `Accept` says it would rather have.
+    accepts: Format,
+}
+
+impl Wish {
+    fn of(head: &Head<'_>) -> Self {
+        let offered = ["text/html", "application/json"];
+        let accepts = match best_media_type(head.fields.values(Known::Accept), &offered) {
+            Some(1) => Format::Json,
+            // Also for those that accept neither: a page tells them more than a refusal.
+            _ => Format::Html,
+        };
+        Self { query: Query::parse(head.target.query().unwrap_or_default()), accepts }
+    }
 }
 
 /// Whether looking may block.
@@ -103,12 +158,12 @@ impl Files {
     /// Serves `tree` under this identity.
     pub fn new(tree: Arc<dyn FileSystem>, who: Persona, options: FilesOptions) -> Self {
         let cache = RefCell::new(Cache::new(options.cache_bytes));
-        let pages = Pages::new(options.listing_bytes);
-        let place = Place { tree, who, options: Arc::new(options) };
+        let listings = Budget::new(options.listing_bytes);
+        let archives = Budget::new(options.archives_at_once);
+        let place = Place { tree, who, options: Arc::new(options), listings, archives };
         Self(Rc::new(Inner {
             place,
             cache,
-            pages,
             files: RefCell::default(),
             watches: Watches::default(),
         }))
@@ -156,6 +211,7 @@ impl Files {
         };
         match inner.place.look(&path, slash, May::NotBlock, request.unix_time) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Ok(Found::Listable) => {}
             result => {
                 return Handled::Now(inner.reply(
                     result,
@@ -171,8 +227,9 @@ impl Files {
         let head: Box<[u8]> = request.raw.into();
         let now = request.unix_time;
         let handle = request.handle.clone();
+        let wish = Wish::of(request.head);
         request.handle.run(
-            move || place.look(&path, slash, May::Block, now),
+            move || place.find(&path, slash, now, &wish),
             move |result| {
                 let mut table = FieldTable::new();
                 let reply = match (result, Head::parse(&head, &mut table)) {
@@ -212,13 +269,21 @@ impl Inner {
                 reply
             }
             Ok(Found::Directory) => redirect_to_slash(head),
-            Ok(Found::Listing(page)) => match self.pages.admit(page) {
-                Some(page) => Reply::new(200)
-                    .field("Content-Type", "text/html; charset=utf-8")
-                    .field("Cache-Control", "no-cache")
-                    .producer(page),
-                None => Reply::text(503, "too many listings are being read"),
-            },
+            Ok(Found::Listing(format, begun)) => {
+                let (listing, first, share) = *begun;
+                listing::reply(format).producer(Stepped::new(listing, first, share))
+            }
+            Ok(Found::Archive(kind, begun)) => {
+                let (archive, share) = *begun;
+                let reply = archive::reply(kind, &archive.name());
+                reply.producer(Stepped::new(archive, Step::default(), share))
+            }
+            // `Listable` never comes here: `find` goes on to begin the listing.
+            Ok(Found::Busy | Found::Listable) => {
+                Reply::text(503, "too many directories are being read; try again in a moment")
+                    .field("Retry-After", BUSY_RETRY_SECONDS.to_string())
+            }
+            Ok(Found::Refused(reject)) => Reply::text(reject.status, reject.reason),
             Err(e) => refuse(&e),
         }
     }
@@ -267,19 +332,49 @@ impl Place {
 
     fn directory(&self, path: &VirtualPath, may: May, now: Duration) -> medusa_fs::Result<Found> {
         let denied = || medusa_fs::Error::new(ErrorKind::Denied, "list", path);
-        let index = path.child(&self.options.index).map_err(|_| denied())?;
-        match self.open(&index, may) {
-            Ok(file) => return Stored::new(index, file, may == May::Block, now).map(Found::File),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsDirectory) => {}
-            Err(e) => return Err(e),
+        for name in &self.options.index {
+            let index = path.child(name).map_err(|_| denied())?;
+            match self.open(&index, may) {
+                Ok(file) => {
+                    return Stored::new(index, file, may == May::Block, now).map(Found::File);
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsDirectory) => {}
+                Err(e) => return Err(e),
+            }
         }
-        if !self.options.listings {
-            return Err(denied());
+        if self.options.listings { Ok(Found::Listable) } else { Err(denied()) }
+    }
+
+    /// Looks up what stands at a path, and begins to read it if it is a directory; blocks.
+    fn find(
+        &self,
+        path: &VirtualPath,
+        slash: bool,
+        now: Duration,
+        wish: &Wish,
+    ) -> medusa_fs::Result<Found> {
+        match self.look(path, slash, May::Block, now)? {
+            Found::Listable => {}
+            found => return Ok(found),
         }
-        if may == May::NotBlock {
-            return Err(medusa_fs::Error::new(ErrorKind::WouldBlock, "list", path));
+        let query = match wish.query {
+            Ok(query) => query,
+            Err(reject) => return Ok(Found::Refused(reject)),
+        };
+        let source = Source { tree: self.tree.clone(), who: self.who.clone(), path: path.clone() };
+        let FilesOptions { archives, upload, .. } = *self.options;
+        if let Some(kind) = query.archive {
+            if !archives {
+                return Ok(Found::Refused(Reject::with(403, "archives are switched off here")));
+            }
+            let Some(share) = self.archives.take(1) else { return Ok(Found::Busy) };
+            let archive = archive::begin(source, kind)?;
+            return Ok(Found::Archive(kind, Box::new((archive, share))));
         }
-        listing::page(&*self.tree, &self.who, path, now).map(Found::Listing)
+        let format = query.format.unwrap_or(wish.accepts);
+        let offers = Offers { archives, upload };
+        let begun = listing::begin(source, query, format, offers, &self.listings)?;
+        Ok(begun.map_or(Found::Busy, |begun| Found::Listing(format, Box::new(begun))))
     }
 }
 

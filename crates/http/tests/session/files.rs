@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 use medusa_core::handle::JobLost;
 use medusa_core::testing::{Harness, How, START_UNIX};
 use medusa_fs::{
-    Detail, Entries, Error, ErrorKind, FileSystem, Freshness, LocalTree, MemoryTree, Metadata,
-    OpenFile, Persona, Placement, Staged, Stamp, TreeOptions, VirtualPath, WriteFile,
+    Detail, DirEntry, Entries, Error, ErrorKind, FileSystem, Freshness, Kind, LocalTree,
+    MemoryTree, Metadata, OpenFile, Persona, Placement, Staged, Stamp, TreeOptions, VirtualPath,
+    WriteFile,
 };
-use medusa_http::limits::{CACHED_FILE_BYTES, LISTING_ENTRIES};
+use medusa_http::limits::CACHED_FILE_BYTES;
 use medusa_http::{Files, FilesOptions};
 
 use crate::server::{
@@ -23,12 +24,12 @@ use crate::server::{
 };
 
 /// Serves any tree.
-fn serve(tree: impl FileSystem + 'static, options: FilesOptions) -> Server {
+pub(crate) fn serve(tree: impl FileSystem + 'static, options: FilesOptions) -> Server {
     Server::new(vec![Rc::new(Files::new(Arc::new(tree), Persona::Process, options))])
 }
 
 /// Serves a directory of the machine.
-fn serve_dir(directory: &Path) -> Server {
+pub(crate) fn serve_dir(directory: &Path) -> Server {
     let tree = LocalTree::open(directory, TreeOptions::default()).expect("a directory");
     serve(tree, FilesOptions::default())
 }
@@ -115,103 +116,6 @@ fn a_directory_is_redirected_to_its_slash() {
         assert!(!got.starts_with("//") && !got.starts_with("/\\"), "{target}");
         // Whoever follows it gets there.
         assert_eq!(server.get(got, "").status, 200, "{got}");
-    }
-}
-
-#[test]
-fn a_listing_shows_names_escaped() {
-    let tree = tree();
-    let names: [(&[u8], &str, &str); 9] = [
-        (b"plain", "plain", "plain"),
-        (b"a b", "a%20b", "a b"),
-        (b"<script>", "%3Cscript%3E", "&lt;script&gt;"),
-        (b"a&b", "a&amp;b", "a&amp;b"),
-        (b"\"q\"", "%22q%22", "&quot;q&quot;"),
-        (b"100%", "100%25", "100%"),
-        (b"javascript:x", "javascript%3Ax", "javascript:x"),
-        (b"\xff", "%FF", "\u{fffd}"),
-        ("ä".as_bytes(), "%C3%A4", "ä"),
-    ];
-    for (name, ..) in names {
-        put_bytes(&tree, &[b"/d/", name].concat(), b"content");
-    }
-    put(&tree, "/d/sub/f", b"");
-    put(&tree, "/d/.hidden", b"");
-    let mut server = Server::files(&tree);
-    let page = server.get("/d/", "");
-    assert_eq!(page.field("Content-Type"), Some("text/html; charset=utf-8"));
-    let text = page.text().to_owned();
-    for (name, link, shown) in names {
-        // An apostrophe or a quote must not end the attribute.
-        let row = format!("<a href=\"{link}\">{shown}</a>");
-        assert!(text.contains(&row), "{row} in {text}");
-        let answer = server.get(&format!("/d/{}", link.replace("&amp;", "&")), "");
-        assert_eq!(answer.text(), "content", "{}", name.escape_ascii());
-    }
-    assert!(text.contains("<a href=\"sub/\">sub/</a>"));
-    assert!(text.contains("<a href=\"../\">"));
-    assert!(!text.contains("hidden") && !text.contains("<script>"));
-    assert!(text.find("sub/") < text.find("plain"), "directories come first");
-    assert!(!server.get("/", "").text().contains("../"));
-    // Its head is that of a GET.
-    let (_, output) = server.send(get("/d/", "").replace("GET", "HEAD"));
-    let head = only(answers_to(&output, |_| true));
-    assert_eq!(head.field("Content-Length"), page.field("Content-Length"));
-}
-
-#[test]
-fn a_directory_may_be_kept_from_being_listed() {
-    let options = FilesOptions { listings: false, ..FilesOptions::default() };
-    let mut server = serve(tree_of(&[("/d/f", "f"), ("/e/index.html", "e")]), options);
-    assert_eq!(server.get("/d/", "").status, 403);
-    assert_eq!(server.get("/d", "").status, 301);
-    assert_eq!(server.get("/d/f", "").status, 200);
-    assert_eq!(server.get("/e/", "").status, 200);
-}
-
-#[test]
-fn a_huge_directory_is_listed_up_to_a_limit() {
-    let tree = tree();
-    for n in 0..=LISTING_ENTRIES {
-        put(&tree, &format!("/{n}"), b"");
-    }
-    let page = Server::files(&tree).get("/", "");
-    let rows = page.text().matches("<tr>").count();
-    assert_eq!(rows, LISTING_ENTRIES + 1, "one of them is the heading");
-    assert!(page.text().contains(&format!("Only the first {LISTING_ENTRIES} entries")));
-}
-
-/// Each connection could have as many large pages made as its pipeline is deep.
-#[test]
-fn listings_that_nobody_reads_do_not_fill_the_memory() {
-    let tree = tree();
-    for n in 0..1000 {
-        put(&tree, &format!("/d/{n}"), b"");
-    }
-    put(&tree, "/f", b"content");
-    let page = Server::files(&tree).get("/d/", "").body.len();
-    let options = FilesOptions { listing_bytes: page * 5 / 2, ..FilesOptions::default() };
-    let mut server = serve(tree, options);
-    let peer = server.connect();
-    peer.set_write_room(100);
-    peer.send(get("/d/", "").repeat(4) + &get("/f", "") + &get("/d/", ""));
-    server.h.run();
-    let other = server.get("/d/", "");
-    assert_eq!((other.status, server.get("/f", "").status), (503, 200));
-    peer.grant_all();
-    server.h.run();
-    assert_eq!(statuses(&answers(&peer.take())), [200, 200, 503, 503, 200, 503]);
-    // What has been sent, was dropped with its client, or was only asked about, counts no more.
-    for _ in 0..10 {
-        assert_eq!(server.get("/d/", "").status, 200);
-        let (_, output) = server.send(get("/d/", "").replace("GET", "HEAD"));
-        assert_eq!(only(answers_to(&output, |_| true)).status, 200);
-        let peer = server.connect();
-        peer.set_write_room(100);
-        peer.send(get("/d/", "").repeat(2));
-        server.h.run();
-        peer.reset();
-        server.h.run();
     }
 }
 
@@ -682,26 +586,43 @@ fn what_is_no_file_is_not_served() {
 
 // On the helper threads, and in the cache.
 
-/// A tree that can be told to be cold, and counts what is asked of it.
+/// A tree that can be told to be cold or to fail, and counts what is asked of it.
 #[derive(Clone)]
-struct Watched {
+pub(crate) struct Watched {
     inside: MemoryTree,
     cold: Arc<AtomicBool>,
     opens: Arc<AtomicUsize>,
-    fails: Arc<Mutex<Option<ErrorKind>>>,
+    /// What opening a file fails with.
+    pub(crate) fails: Arc<Mutex<Option<ErrorKind>>>,
+    /// Entries behind which a listing fails.
+    pub(crate) lists: Arc<AtomicUsize>,
+    /// Sockets that each listing has in front.
+    pub(crate) sockets: Arc<AtomicUsize>,
 }
 
 impl Watched {
-    fn new(inside: MemoryTree) -> Self {
+    pub(crate) fn new(inside: MemoryTree) -> Self {
         let (cold, opens, fails) = (Arc::default(), Arc::default(), Arc::default());
-        Self { inside, cold, opens, fails }
+        let (lists, sockets) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::default());
+        Self { inside, cold, opens, fails, lists, sockets }
+    }
+
+    /// What is watched.
+    pub(crate) fn inside(&self) -> &MemoryTree {
+        &self.inside
+    }
+
+    /// How often a file was opened.
+    pub(crate) fn opens(&self) -> usize {
+        self.opens.load(Ordering::Relaxed)
     }
 
     fn open(&self, who: &Persona, path: &VirtualPath) -> medusa_fs::Result<OpenFile> {
         self.opens.fetch_add(1, Ordering::Relaxed);
+        let opened = self.inside.open(who, path)?;
         match *self.fails.lock().expect("nobody panics") {
             Some(kind) => Err(Error::new(kind, "open", path)),
-            None => self.inside.open(who, path),
+            None => Ok(opened),
         }
     }
 }
@@ -726,7 +647,12 @@ impl FileSystem for Watched {
         self.inside.check_now(who, path, stamp)
     }
     fn list(&self, who: &Persona, path: &VirtualPath, d: Detail) -> medusa_fs::Result<Entries> {
-        self.inside.list(who, path, d)
+        let whole = self.lists.load(Ordering::Relaxed);
+        let failed = Error::new(ErrorKind::Io, "list", path);
+        let fails = (whole < usize::MAX).then_some(Err(failed));
+        let socket = DirEntry { name: b"socket"[..].into(), kind: Kind::Other, metadata: None };
+        let sockets = std::iter::repeat_n(socket, self.sockets.load(Ordering::Relaxed)).map(Ok);
+        Ok(Box::new(sockets.chain(self.inside.list(who, path, d)?).take(whole).chain(fails)))
     }
     fn stage(&self, _: &Persona, _: &VirtualPath) -> medusa_fs::Result<Box<dyn Staged>> {
         unreachable!("nothing is written")

@@ -2,6 +2,7 @@
 //! a client can see. What only the bytes of one message decide is tested in `wire`.
 
 mod answers;
+mod archives;
 mod basic_auth;
 mod bodies;
 mod conversations;
@@ -10,6 +11,7 @@ mod files;
 mod filters;
 mod forms;
 mod hosts;
+mod listings;
 mod log;
 mod pipeline;
 mod replies;
