@@ -18,6 +18,10 @@ suites:
   slow       private memory in all, while 100 clients read a file of 100 MiB at 10 KB/s each
   start      time from the start to the first accepted connection (of medusa: to `ready`), and
              private memory when nothing has happened yet
+  listing    a directory of 20,000 files, for the first time: time to the first byte of its page and
+             to the last, and by how much the private memory rises meanwhile
+  archive    (medusa only) a directory of 1 GiB as tar and as zip: MB a second, CPU time, and by how
+             much the private memory rises meanwhile
 """
 
 import argparse
@@ -33,9 +37,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
-SUITES = ("small", "pipelined", "large", "idle", "slow", "start")
+SUITES = ("small", "pipelined", "large", "idle", "slow", "start", "listing", "archive")
 SERVERS = ("medusa", "nginx", "h2o", "lighttpd")
 FILES = {"1k.html": 1 << 10, "1m.bin": 1 << 20, "100m.bin": 100 << 20}
 
@@ -45,6 +50,10 @@ IDLE_CONNECTIONS = 10_000
 SLOW_READERS = 100
 SLOW_BYTES_A_SECOND = 10_000
 SLOW_SECONDS = 10
+LISTED_FILES = 20_000
+ARCHIVED_FILES = {"large": (4, 128 << 20), "middle": (256, 1 << 20), "small": (16_384, 16 << 10)}
+# How often memory is looked at while something goes on.
+SAMPLE_SECONDS = 0.001
 # Medusa keeps no file in memory that has changed this recently, for a further change within one
 # tick of the file system's clock could not be told.
 SETTLE_SECONDS = 2.5
@@ -145,6 +154,19 @@ def make_site(directory, suites):
                 for _ in range(0, size, 1024):
                     out.write(line * 32)
             os.chmod(os.path.join(site, name), 0o644)
+    if "listing" in suites:
+        os.mkdir(os.path.join(site, "many"), 0o755)
+        for number in range(LISTED_FILES):
+            name = f"a file of many, number {number:06}.txt"
+            with open(os.path.join(site, "many", name), "wb") as out:
+                out.write(b"content")
+    if "archive" in suites:
+        content = os.urandom(128 << 20)
+        for kind, (count, size) in ARCHIVED_FILES.items():
+            os.makedirs(os.path.join(site, "archive", kind))
+            for number in range(count):
+                with open(os.path.join(site, "archive", kind, str(number)), "wb") as out:
+                    out.write(content[:size])
     time.sleep(SETTLE_SECONDS)
     return site
 
@@ -201,6 +223,7 @@ class Server:
                 server {{
                     listen 127.0.0.1:{self.port} backlog=4096;
                     root {site};
+                    autoindex on;
                 }}
             }}
         """)]
@@ -218,6 +241,7 @@ class Server:
                 paths:
                   "/":
                     file.dir: {site}
+                    file.dirlisting: ON
         """)]
 
     def lighttpd(self, site, descriptors, _):
@@ -232,6 +256,7 @@ class Server:
             server.max-fds = {descriptors}
             server.max-connections = {descriptors // 2}
             mimetype.assign = ( ".html" => "text/html" )
+            dir-listing.activate = "enable"
         """)]
 
     def configure(self, text):
@@ -307,7 +332,10 @@ def run_suite(suite, names, site, directory, descriptors, options):
     show = Progress(suite, len(names) * options.rounds)
     make = lambda name: Server(name, site, directory, descriptors, options)
     measure = MEASURES[suite]
-    if suite in ("idle", "slow", "start"):
+    if suite == "archive":
+        results = {name: [] for name in names if name == "medusa"}
+        names = list(results)
+    if suite in ("idle", "slow", "start", "listing", "archive"):
         # Memory is measured in a fresh process each time.
         for _ in range(options.rounds):
             for name in names:
@@ -448,7 +476,75 @@ def start(server, _, __, ___):
     return {"ms to ready": server.ready_seconds * 1e3, "KiB when idle": memory}
 
 
-MEASURES = dict(zip(SUITES, (small, pipelined, large, idle, slow, start)))
+class Peak:
+    """The most private memory of a server while something goes on."""
+
+    def __init__(self, server):
+        self.server, self.before = server, server.private_bytes()
+        self.most, self.over = self.before, threading.Event()
+        self.thread = threading.Thread(target=self.sample)
+
+    def sample(self):
+        while not self.over.wait(SAMPLE_SECONDS):
+            self.most = max(self.most, self.server.private_bytes())
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    def rise(self):
+        return (self.most - self.before) / 1024
+
+
+def fetch(server, target):
+    """Reads a reply to its end: seconds to the first byte, seconds in all, bytes."""
+    buffer = bytearray(1 << 20)
+    with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+        request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        begin = time.monotonic()
+        connection.sendall(request.encode())
+        got = connection.recv_into(buffer)
+        first = time.monotonic() - begin
+        if not bytes(buffer[:13]).startswith(b"HTTP/1.1 200 "):
+            sys.exit(f"{server.name} does not serve {target}: {bytes(buffer[:40])}")
+        while count := connection.recv_into(buffer):
+            got += count
+    return first, time.monotonic() - begin, got
+
+
+def listing(server, _, __, ___):
+    time.sleep(0.2)
+    with Peak(server) as peak:
+        first, whole, got = fetch(server, "/many/")
+    return {
+        "ms to first byte": first * 1e3,
+        "ms to last byte": whole * 1e3,
+        "KiB of page": got / 1024,
+        "KiB of memory": peak.rise(),
+    }
+
+
+def archive(server, _, __, ___):
+    time.sleep(0.2)
+    values = {}
+    for kind in ("tar", "zip"):
+        before = server.cpu_seconds()
+        with Peak(server) as peak:
+            _, whole, got = fetch(server, f"/archive/?archive={kind}")
+        spent = server.cpu_seconds() - before
+        values[f"{kind}: MB/s"] = got / whole / 1e6
+        values[f"{kind}: CPU ms"] = spent * 1e3
+        values[f"{kind}: KiB of memory"] = peak.rise()
+    return values
+
+
+MEASURES = dict(
+    zip(SUITES, (small, pipelined, large, idle, slow, start, listing, archive))
+)
 
 
 def report(suite, results):
