@@ -14,6 +14,9 @@ suites:
   small      a file of 1 KiB, 64 kept connections
   pipelined  the same, 16 requests at once on each connection
   large      a file of 1 MiB
+  gzip       pages of 100 KiB, coded on the fly: more of them in turn than Medusa keeps in that
+             form. Not lighttpd, as in `coded`
+  coded      one such page again and again, which Medusa codes once
   idle       private memory of each of 10,000 kept connections on which nothing happens
   slow       private memory in all, while 100 clients read a file of 100 MiB at 10 KB/s each
   start      time from the start to the first accepted connection (of medusa: to `ready`), and
@@ -28,6 +31,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import re
 import resource
 import shutil
@@ -39,8 +43,10 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 
-SUITES = ("small", "pipelined", "large", "idle", "slow", "start", "listing", "archive")
+SUITES = ("small", "pipelined", "large", "gzip", "coded", "idle", "slow", "start", "listing", "archive")
+LOADS = ("small", "pipelined", "large", "gzip", "coded")
 SERVERS = ("medusa", "nginx", "h2o", "lighttpd")
 FILES = {"1k.html": 1 << 10, "1m.bin": 1 << 20, "100m.bin": 100 << 20}
 
@@ -57,6 +63,19 @@ SAMPLE_SECONDS = 0.001
 # Medusa keeps no file in memory that has changed this recently, for a further change within one
 # tick of the file system's clock could not be told.
 SETTLE_SECONDS = 2.5
+
+# Their coded forms are 24 MB in all, and what Medusa keeps is bounded by 16 MiB.
+PAGES = 1500
+PAGE_BYTES = 100 << 10
+
+PAGES_SCRIPT = f"""
+local n = 0
+wrk.headers["Accept-Encoding"] = "gzip"
+request = function()
+  n = n % {PAGES} + 1
+  return wrk.format(nil, string.format("/pages/%d.html", n))
+end
+"""
 
 PIPELINE_SCRIPT = f"""
 init = function()
@@ -111,6 +130,8 @@ def parse_arguments():
     add("--server-core", type=int, default=0, metavar="CORE",
         help="core of the servers (default: 0)")
     add("--load-core", type=int, default=1, metavar="CORE", help="core of the load (default: 1)")
+    add("--gzip-level", type=int, default=4, metavar="N",
+        help="level of the peers' gzip (default: 4, which is Medusa's)")
     add("--json", metavar="FILE", help="also write every single value to FILE")
     options = parser.parse_args()
     if "all" in options.suites:
@@ -121,7 +142,7 @@ def parse_arguments():
             parser.error(f"there is no server `{name}`: choose from {', '.join(SERVERS)}")
     if not {options.server_core, options.load_core} <= os.sched_getaffinity(0):
         parser.error("the cores are not there: choose others with --server-core and --load-core")
-    if {"small", "pipelined", "large"} & set(options.suites) and not shutil.which("wrk"):
+    if set(LOADS) & set(options.suites) and not shutil.which("wrk"):
         parser.error("wrk is not installed: apt-get install wrk")
     return options
 
@@ -167,8 +188,41 @@ def make_site(directory, suites):
             for number in range(count):
                 with open(os.path.join(site, "archive", kind, str(number)), "wb") as out:
                     out.write(content[:size])
+    if {"gzip", "coded"} & set(suites):
+        make_pages(os.path.join(site, "pages"))
     time.sleep(SETTLE_SECONDS)
     return site
+
+
+def make_pages(directory):
+    """Pages of a site that gzip makes about a fifth as long: text within a good deal of markup."""
+    os.mkdir(directory, 0o755)
+    dice = random.Random(1)
+    letters = "etaoinshrdlu"
+    words = ["".join(dice.choices(letters, k=dice.randint(2, 9))) for _ in range(1500)]
+    often = [1 / (place + 1) for place in range(len(words))]
+    text = lambda count: " ".join(dice.choices(words, often, k=count))
+    entries = [
+        f'''<article class="entry" id="entry-{number}">
+  <header class="entry-header">
+    <h2 class="entry-title"><a href="/articles/{number}/{text(1)}.html" rel="bookmark">{text(5)}</a></h2>
+    <p class="entry-meta">By <a class="author" href="/people/{text(1)}">{text(2)}</a></p>
+  </header>
+  <div class="entry-summary"><p>{text(dice.randint(10, 30))}.</p></div>
+  <footer class="entry-footer"><ul class="tags">
+    <li><a href="/tags/{text(1)}" rel="tag">{text(1)}</a></li>
+    <li><a href="/tags/{text(1)}" rel="tag">{text(1)}</a></li>
+  </ul></footer>
+</article>
+'''
+        for number in range(3000)
+    ]
+    for number in range(1, PAGES + 1):
+        page = "<!DOCTYPE html>\n<title>Page</title>\n" + "".join(dice.choices(entries, k=250))
+        path = os.path.join(directory, f"{number}.html")
+        with open(path, "w") as out:
+            out.write(page[:PAGE_BYTES])
+        os.chmod(path, 0o644)
 
 
 class Server:
@@ -197,7 +251,7 @@ class Server:
         level = ["--log-level", "warn"] if options.no_log else []
         return [options.medusa, "serve", site, "--http", f"127.0.0.1:{self.port}", *level]
 
-    def nginx(self, site, descriptors, _):
+    def nginx(self, site, descriptors, options):
         return ["nginx", "-c", self.configure(f"""
             # One worker, as the others; in front, so that it ends with us.
             worker_processes 1;
@@ -214,12 +268,15 @@ class Server:
                 # The quick way for files: no copy, full packets, no open a request.
                 sendfile on;
                 tcp_nopush on;
-                open_file_cache max=1000 inactive=60s;
+                open_file_cache max=2000 inactive=60s;
                 open_file_cache_valid 30s;
                 # Connections are kept however long the run takes.
                 keepalive_timeout 600;
                 keepalive_requests 1000000000;
                 types {{ text/html html; }}
+                # Only for those who ask for it.
+                gzip on;
+                gzip_comp_level {options.gzip_level};
                 server {{
                     listen 127.0.0.1:{self.port} backlog=4096;
                     root {site};
@@ -228,12 +285,13 @@ class Server:
             }}
         """)]
 
-    def h2o(self, site, descriptors, _):
+    def h2o(self, site, descriptors, options):
         return ["h2o", "-c", self.configure(f"""
             num-threads: 1
             max-connections: {descriptors - 100}
             http1-request-timeout: 600
             error-log: {self.place}/errors
+            compress: {{gzip: {options.gzip_level}}}
             {"user: root" if os.geteuid() == 0 else ""}
             hosts:
               default:
@@ -328,6 +386,8 @@ def free_port():
 
 def run_suite(suite, names, site, directory, descriptors, options):
     """Gives, for each server, its values: one of each round."""
+    if suite in ("gzip", "coded"):
+        names = [name for name in names if name != "lighttpd"]
     results = {name: [] for name in names}
     show = Progress(suite, len(names) * options.rounds)
     make = lambda name: Server(name, site, directory, descriptors, options)
@@ -378,24 +438,35 @@ class Progress:
 def check(server, site):
     """Compares what is served with the files."""
     for name in ("1k.html", "1m.bin"):
-        with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
-            request = f"GET /{name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-            connection.sendall(request.encode())
-            reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        head, _, body = reply.partition(b"\r\n\r\n")
+        head, body = fetch(server, name)
         with open(os.path.join(site, name), "rb") as file:
             if not head.startswith(b"HTTP/1.1 200 ") or body != file.read():
-                sys.exit(f"{server.name} does not serve {name} as it is: {reply[:40]}")
+                sys.exit(f"{server.name} does not serve {name} as it is: {head[:40]}")
 
 
-def load(server, path, directory, options, pipelined=False):
+def fetch(server, path, lines=""):
+    """Gets the head and the body of a reply."""
+    with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+        request = f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{lines}Connection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    head, _, body = reply.partition(b"\r\n\r\n")
+    if b"\r\ntransfer-encoding: chunked" in head.lower():
+        chunks, body = body, b""
+        while chunks:
+            size, _, chunks = chunks.partition(b"\r\n")
+            body, chunks = body + chunks[: int(size, 16)], chunks[int(size, 16) + 2 :]
+    return head, body
+
+
+def load(server, path, directory, options, script=None):
     """Puts load on a server: values of wrk, and the CPU time that it cost."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{options.seconds}s", "--latency"]
-    if pipelined:
-        script = os.path.join(directory, "pipelined.lua")
-        with open(script, "w") as out:
-            out.write(PIPELINE_SCRIPT)
-        command += ["-s", script]
+    if script:
+        file = os.path.join(directory, "script.lua")
+        with open(file, "w") as out:
+            out.write(script)
+        command += ["-s", file]
     before = server.cpu_seconds()
     command.append(f"http://127.0.0.1:{server.port}/{path}")
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -407,7 +478,7 @@ def load(server, path, directory, options, pipelined=False):
         "requests/s": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
         "CPU us/request": spent * 1e6 / requests,
     }
-    if not pipelined:
+    if script != PIPELINE_SCRIPT:
         # Of pipelined requests wrk tells the latency of whole batches only.
         for percentile in ("50", "99"):
             number, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text).groups()
@@ -420,12 +491,34 @@ def small(server, directory, _, options):
 
 
 def pipelined(server, directory, _, options):
-    return load(server, "1k.html", directory, options, pipelined=True)
+    return load(server, "1k.html", directory, options, PIPELINE_SCRIPT)
 
 
 def large(server, directory, _, options):
     values = load(server, "1m.bin", directory, options)
     return {"MB/s": values["requests/s"] * FILES["1m.bin"] / 1e6, **values}
+
+
+def gzip(server, directory, _, options):
+    values = load(server, "", directory, options, PAGES_SCRIPT)
+    return {"bytes a page": coded_bytes(server), **values}
+
+
+def coded(server, directory, _, options):
+    one = PAGES_SCRIPT.replace(f"n % {PAGES} + 1", "1")
+    values = load(server, "", directory, options, one)
+    return {"bytes a page": coded_bytes(server), **values}
+
+
+def coded_bytes(server):
+    """The length of a page on the wire, without head and framing."""
+    total, count = 0, 20
+    for number in range(1, count + 1):
+        body = fetch(server, f"pages/{number}.html", "Accept-Encoding: gzip\r\n")[1]
+        if len(zlib.decompress(body, wbits=31)) != PAGE_BYTES:
+            sys.exit(f"{server.name} does not serve its pages as they are")
+        total += len(body)
+    return total / count
 
 
 def idle(server, _, descriptors, __):
@@ -543,7 +636,10 @@ def archive(server, _, __, ___):
 
 
 MEASURES = dict(
-    zip(SUITES, (small, pipelined, large, idle, slow, start, listing, archive))
+    zip(
+        SUITES,
+        (small, pipelined, large, gzip, coded, idle, slow, start, listing, archive),
+    )
 )
 
 

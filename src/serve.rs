@@ -10,7 +10,7 @@ use std::time::Duration;
 use medusa_core::reactor::ListenOptions;
 use medusa_core::{Address, ChannelSettings, Reactor, Settings};
 use medusa_fs::{FileSystem, LocalTree, Persona, TreeOptions};
-use medusa_http::{Extensions, Files, FilesOptions, HttpService, HttpSettings};
+use medusa_http::{Extensions, Files, FilesOptions, HttpService, HttpSettings, MediaTypes};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::command::Serve;
@@ -64,7 +64,9 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     let mut reactor =
         Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
     let access_log = log::access(&logs, reactor.handle(), options)?;
-    let files = Files::new(tree, Persona::Process, FilesOptions::default());
+    let media = MediaTypes::default().with_list("/etc/mime.types");
+    let files = FilesOptions { media, ..FilesOptions::default() };
+    let files = Files::new(tree, Persona::Process, files);
     let service = Rc::new(HttpService::new(
         Rc::new(Extensions::new(vec![Rc::new(files)])),
         HttpSettings::default(),

@@ -5,8 +5,8 @@
 //! [`hosts`] (whose list of extensions a request walks through),
 //! [`extension`] (who answers), `walk` and `decision` (how the one that does is found), `edit`
 //! (how a request is changed on the way), [`reply`] (what is answered), `write` and `late` (how it is
-//! written, now or later), `chunked` and `exact` (how its body is framed), [`files`] (the
-//! default extension), [`upload`] (the one that writes), [`access_log`].
+//! written, now or later), `chunked` and `exact` (how its body is framed), [`coding`] (its content
+//! codings), [`files`] (the default extension), [`upload`] (the one that writes), [`access_log`].
 //!
 //! RFC 9110 and RFC 9112; where they leave a choice, the strict one is taken.
 
@@ -15,6 +15,7 @@
 pub mod access_log;
 mod body;
 pub mod chunked;
+pub mod coding;
 mod decision;
 mod edit;
 mod exact;
@@ -32,10 +33,11 @@ mod walk;
 pub mod wire;
 mod write;
 
+pub use coding::{Coder, Coding, CodingOptions, Compress};
 pub use decision::Decision;
 pub use edit::{FRAMING_FIELDS, FieldError, HeadEdit};
 pub use extension::{Exchange, Extension, Extensions, Handled, Request};
-pub use files::{Files, FilesOptions};
+pub use files::{CacheRule, Files, FilesOptions, MediaTypes};
 pub use hosts::{Host, Hosts};
 pub use late::Responder;
 pub use limits::HttpSettings;

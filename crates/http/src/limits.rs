@@ -29,6 +29,33 @@ pub const WATCHED_FILES: usize = 1024;
 /// How long the silence about a watched file is trusted before it is looked at all the same.
 pub const WATCH_LASTS: Duration = Duration::from_millis(50);
 
+/// Bytes of input that one step of a coding on the loop takes; longer bodies go to helper threads.
+pub const CODING_LOOP_BYTES: usize = 16 * 1024;
+
+/// Bytes of input that are coded on the loop in one turn, of all replies together.
+pub const CODING_LOOP_BYTES_A_TURN: usize = 64 * 1024;
+
+/// Bytes that a step on the loop counts for at least, however few it takes.
+pub const CODING_LEAST_STEP_BYTES: usize = 256;
+
+/// Largest body, in bytes, that a helper thread codes in one go.
+pub const CODING_WHOLE_BYTES: u64 = 256 * 1024;
+
+/// Bytes of input that a helper thread takes at a time of a larger body.
+pub const CODING_STEP_BYTES: usize = 64 * 1024;
+
+/// Bytes of a body below which it is not coded, unless told otherwise.
+pub const CODING_LEAST_BYTES: u64 = 1024;
+
+/// Bytes of memory that all codings under way may take, unless told otherwise.
+pub const CODING_BYTES: usize = 64 << 20;
+
+/// Bytes of coded files that the file extension keeps in memory, unless told otherwise.
+pub const CODED_BYTES: usize = 16 << 20;
+
+/// How long a missing neighbour in another coding is taken to be missing still.
+pub const NEIGHBOURS_LAST: Duration = Duration::from_secs(1);
+
 /// Entries shown in one directory listing; the page says so when there are more.
 pub const LISTING_ENTRIES: usize = 50_000;
 

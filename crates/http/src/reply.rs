@@ -141,11 +141,24 @@ impl Reply {
     /// The value of the first field of this name, in any case of letters; not of those that the
     /// session writes ([`SESSION_FIELDS`]).
     pub fn value(&self, name: &str) -> Option<&[u8]> {
+        let named = |(n, _): &(&[u8], _)| name.as_bytes().eq_ignore_ascii_case(n);
+        self.lines().find(named).map(|(_, value)| value)
+    }
+
+    /// All names and values, in order; not those that the session writes.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut block = self.block.as_deref().unwrap_or_default();
         if self.length_at > 0 {
             block = &block[..self.length_at];
         }
-        lines(block).chain(lines(&self.fields)).find(|line| line.is(name)).map(|line| line.value)
+        lines(block).chain(lines(&self.fields)).map(|line| (line.name, line.value))
+    }
+
+    /// Puts these lines, each ending in CR LF, in place of all others.
+    pub(crate) fn set_lines(&mut self, lines: Vec<u8>) {
+        self.block = None;
+        self.length_at = 0;
+        self.fields = lines;
     }
 
     /// Takes all fields of this name away; says whether there were any.

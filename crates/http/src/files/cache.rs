@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
-use crate::files::stored::Stored;
+use crate::files::resource::Resource;
 use crate::files::watch::Watch;
-use crate::limits::WATCH_LASTS;
+use crate::limits::{NEIGHBOURS_LAST, WATCH_LASTS};
 
 pub(crate) struct Cache {
     young: Generation,
@@ -29,31 +29,42 @@ type Generation = HashMap<Box<[u8]>, Kept, RandomState>;
 
 /// A file in memory.
 pub(crate) struct Kept {
-    pub(crate) stored: Rc<Stored>,
+    pub(crate) resource: Rc<Resource>,
     /// The turn in which it was last known to be the same as the file.
     checked: Instant,
     /// When it was last looked at; none is never since it is kept.
     looked: Option<Instant>,
-    /// The system says when the file has changed.
-    watch: Option<Rc<Watch>>,
+    /// When neighbours that are not there were last looked for.
+    sought: Instant,
+    /// The system says when any of its files has changed.
+    watches: Option<Box<[Rc<Watch>]>>,
 }
 
 impl Kept {
     /// Whether it is still what stands at its path. `look` looks there, which is done once a turn,
-    /// or less often while the system is silent about a watched file.
-    pub(crate) fn is_same(&mut self, turn: Instant, look: impl FnOnce(&Stored) -> bool) -> bool {
+    /// or less often while the system is silent about a watched file. It is told whether to look
+    /// for neighbours that were not there too.
+    pub(crate) fn is_same(
+        &mut self,
+        turn: Instant,
+        look: impl FnOnce(&Resource, bool) -> bool,
+    ) -> bool {
         if self.checked == turn && self.looked.is_some() {
             return true;
         }
         self.checked = turn;
-        if let Some(watch) = &self.watch {
+        if let Some(watches) = &self.watches {
             let recent = self.looked.is_some_and(|looked| turn - looked < WATCH_LASTS);
-            if watch.is_quiet() && recent {
+            if recent && watches.iter().all(|watch| watch.is_quiet()) {
                 return true;
             }
         }
         self.looked = Some(turn);
-        look(&self.stored)
+        let thorough = turn - self.sought >= NEIGHBOURS_LAST;
+        if thorough {
+            self.sought = turn;
+        }
+        look(&self.resource, thorough)
     }
 }
 
@@ -73,13 +84,13 @@ impl Cache {
         &mut self,
         path: &[u8],
         is_same: impl FnOnce(&mut Kept) -> bool,
-    ) -> Option<Rc<Stored>> {
+    ) -> Option<Rc<Resource>> {
         if let Some(kept) = self.young.get_mut(path) {
             if is_same(kept) {
-                return Some(kept.stored.clone());
+                return Some(kept.resource.clone());
             }
             if let Some(kept) = self.young.remove(path) {
-                self.weight -= weight(path, &kept.stored);
+                self.weight -= weight(path, &kept.resource);
             }
             return None;
         }
@@ -87,34 +98,34 @@ impl Cache {
         if !is_same(&mut kept) {
             return None;
         }
-        let stored = kept.stored.clone();
+        let resource = kept.resource.clone();
         self.insert(path, kept);
-        Some(stored)
+        Some(resource)
     }
 
-    /// Keeps a file that was opened in the turn `checked`, and is watched from then on.
+    /// Keeps files that were opened in the turn `checked`, and are watched from then on.
     pub(crate) fn keep(
         &mut self,
         path: &[u8],
-        stored: Rc<Stored>,
+        resource: Rc<Resource>,
         checked: Instant,
-        watch: Option<Rc<Watch>>,
+        watches: Option<Box<[Rc<Watch>]>>,
     ) {
-        if weight(path, &stored) <= self.room {
+        if weight(path, &resource) <= self.room {
             self.old.remove(path);
             let path: Box<[u8]> = path.into();
-            self.insert(path, Kept { stored, checked, looked: None, watch });
+            self.insert(path, Kept { resource, checked, looked: None, sought: checked, watches });
         }
     }
 
     fn insert(&mut self, path: Box<[u8]>, kept: Kept) {
-        let weight = weight(&path, &kept.stored);
+        let weight = weight(&path, &kept.resource);
         if self.weight + weight > self.room {
             self.old = std::mem::take(&mut self.young);
             self.weight = 0;
         }
         if let Some(before) = self.young.get(&path) {
-            self.weight -= self::weight(&path, &before.stored);
+            self.weight -= self::weight(&path, &before.resource);
         }
         self.weight += weight;
         self.young.insert(path, kept);
@@ -122,6 +133,6 @@ impl Cache {
 }
 
 /// Bytes that an entry takes, its key and its place in the table included.
-fn weight(path: &[u8], stored: &Stored) -> usize {
-    path.len() + stored.weight() + 64
+fn weight(path: &[u8], resource: &Resource) -> usize {
+    path.len() + resource.weight() + 64
 }

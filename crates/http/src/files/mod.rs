@@ -10,9 +10,13 @@ mod archive;
 mod budget;
 mod cache;
 mod civil;
+mod coded;
 mod listing;
+mod media;
 mod parts;
 mod query;
+mod resource;
+mod rules;
 mod shared;
 mod steps;
 mod stored;
@@ -26,22 +30,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_core::Handle;
-use medusa_fs::{ErrorKind, FileSystem, Freshness, Persona, VirtualPath};
+use medusa_fs::{ErrorKind, FileSystem, Freshness, OpenFile, Persona, Stamp, VirtualPath};
 
+use crate::coding::{Coder, Coding, CodingOptions};
 use crate::extension::{Exchange, Extension, Handled, Request};
 use crate::files::archive::Archive;
 use crate::files::budget::{Budget, Share};
 use crate::files::cache::{Cache, Kept};
+use crate::files::coded::CodedFiles;
 use crate::files::listing::Offers;
+pub use crate::files::media::MediaTypes;
 use crate::files::query::{ArchiveKind, Format, Query};
+use crate::files::resource::{Means, Resource};
+pub use crate::files::rules::CacheRule;
 use crate::files::shared::SharedFiles;
 use crate::files::steps::{Step, Stepped};
 use crate::files::stored::Stored;
 pub(crate) use crate::files::stored::etag_of;
-use crate::files::watch::Watches;
-use crate::limits::{ARCHIVES_AT_ONCE, BUSY_RETRY_SECONDS, CACHE_BYTES, LISTING_BYTES};
+use crate::files::watch::{Watch, Watches};
+use crate::limits::{
+    ARCHIVES_AT_ONCE, BUSY_RETRY_SECONDS, CACHE_BYTES, CODED_BYTES, LISTING_BYTES,
+};
 use crate::reply::Reply;
 use crate::wire::Reject;
+use crate::wire::coding::Accepted;
 use crate::wire::fields::{FieldTable, Known};
 use crate::wire::head::{Head, Method};
 use crate::wire::qvalue::best_media_type;
@@ -65,6 +77,17 @@ pub struct FilesOptions {
     pub upload: bool,
     /// Bytes of small files that are kept in memory.
     pub cache_bytes: usize,
+    /// Bytes of files coded on the fly that are kept in memory; with 0 each request codes anew.
+    pub coded_bytes: usize,
+    /// The codings in which neighbours of a file (`x.css.br`) stand for it, most wanted first where
+    /// the client likes them alike; none for no such look. Only files of a type that is worth
+    /// coding ([`CodingOptions::types`]) have neighbours; one that is older than its file does
+    /// not count.
+    pub neighbours: Vec<Coding>,
+    /// The media types.
+    pub media: MediaTypes,
+    /// Gives files a Cache-Control; the first rule that fits counts.
+    pub cache_control: Vec<CacheRule>,
     /// Bytes of listings that are on their way to clients; past them the answer is 503.
     pub listing_bytes: usize,
     /// Archives that are on their way to clients, at least one; past them the answer is 503.
@@ -79,6 +102,10 @@ impl Default for FilesOptions {
             archives: true,
             upload: false,
             cache_bytes: CACHE_BYTES,
+            coded_bytes: CODED_BYTES,
+            neighbours: vec![Coding::Brotli, Coding::Zstd, Coding::Gzip],
+            media: MediaTypes::default(),
+            cache_control: Vec::new(),
             listing_bytes: LISTING_BYTES,
             archives_at_once: ARCHIVES_AT_ONCE,
         }
@@ -91,6 +118,8 @@ pub struct Files(Rc<Inner>);
 struct Inner {
     place: Place,
     cache: RefCell<Cache>,
+    coder: Coder,
+    coded: Rc<RefCell<CodedFiles>>,
     files: RefCell<SharedFiles>,
     watches: Watches,
 }
@@ -101,6 +130,7 @@ struct Place {
     tree: Arc<dyn FileSystem>,
     who: Persona,
     options: Arc<FilesOptions>,
+    coding: Arc<CodingOptions>,
     listings: Budget,
     archives: Budget,
 }
@@ -114,7 +144,7 @@ struct Source {
 
 /// What stands at a path.
 enum Found {
-    File(Stored),
+    File(Box<Resource>),
     /// A directory, asked for without its slash.
     Directory,
     /// A directory that may be listed.
@@ -155,15 +185,30 @@ enum May {
 }
 
 impl Files {
-    /// Serves `tree` under this identity.
+    /// Serves `tree` under this identity, with a coder of its own.
     pub fn new(tree: Arc<dyn FileSystem>, who: Persona, options: FilesOptions) -> Self {
+        Self::with_coder(tree, who, options, Coder::default())
+    }
+
+    /// Serves `tree` under this identity. What is coded on the fly, and how, is up to `coder`,
+    /// whose bounds all who share it keep together.
+    pub fn with_coder(
+        tree: Arc<dyn FileSystem>,
+        who: Persona,
+        options: FilesOptions,
+        coder: Coder,
+    ) -> Self {
         let cache = RefCell::new(Cache::new(options.cache_bytes));
+        let coded = Rc::new(RefCell::new(CodedFiles::new(options.coded_bytes)));
         let listings = Budget::new(options.listing_bytes);
         let archives = Budget::new(options.archives_at_once);
-        let place = Place { tree, who, options: Arc::new(options), listings, archives };
+        let coding = coder.options().clone();
+        let place = Place { tree, who, options: Arc::new(options), coding, listings, archives };
         Self(Rc::new(Inner {
             place,
             cache,
+            coder,
+            coded,
             files: RefCell::default(),
             watches: Watches::default(),
         }))
@@ -200,9 +245,13 @@ impl Files {
         let inner = &self.0;
         let raw = request.head.target.path().raw();
         let turn = request.handle.now();
-        let is_same = |kept: &mut Kept| kept.is_same(turn, |stored| inner.place.is_same(stored));
-        if let Some(stored) = inner.cache.borrow_mut().look_up(raw, is_same) {
-            return Handled::Now(stored.reply(request.head, request.unix_time));
+        let is_same = |kept: &mut Kept| {
+            kept.is_same(turn, |resource, thorough| resource.is_same(&inner.place, thorough))
+        };
+        let kept = inner.cache.borrow_mut().look_up(raw, is_same);
+        if let Some(resource) = kept {
+            let means = inner.means(request.handle);
+            return Handled::Now(resource.reply(request.head, request.unix_time, &means));
         }
         let path = request.head.target.path().decoded();
         let (path, slash) = match VirtualPath::parse(&path) {
@@ -257,21 +306,24 @@ impl Inner {
         handle: &Handle,
     ) -> Reply {
         match found {
-            Ok(Found::File(mut stored)) => {
-                stored.share(&mut self.files.borrow_mut());
-                let stored = Rc::new(stored);
-                let reply = stored.reply(head, now);
-                if stored.is_cacheable(now) {
+            Ok(Found::File(mut resource)) => {
+                resource.share(&mut self.files.borrow_mut());
+                let reply = resource.reply(head, now, &self.means(handle));
+                if resource.is_cacheable(now) {
                     let raw = head.target.path().raw();
-                    let watch = self.watches.watch(handle, || self.place.open_to_watch(&stored));
-                    self.cache.borrow_mut().keep(raw, stored, handle.now(), watch);
+                    let watches = self.watch(&resource, handle);
+                    let resource = Rc::new(*resource);
+                    self.cache.borrow_mut().keep(raw, resource, handle.now(), watches);
                 }
                 reply
             }
             Ok(Found::Directory) => redirect_to_slash(head),
             Ok(Found::Listing(format, begun)) => {
                 let (listing, first, share) = *begun;
-                listing::reply(format).producer(Stepped::new(listing, first, share))
+                let mut reply =
+                    listing::reply(format).producer(Stepped::new(listing, first, share));
+                self.coder.encode(&mut reply, Accepted::by(&head.fields), handle.now());
+                reply
             }
             Ok(Found::Archive(kind, begun)) => {
                 let (archive, share) = *begun;
@@ -287,12 +339,25 @@ impl Inner {
             Err(e) => refuse(&e),
         }
     }
+
+    fn means(&self, handle: &Handle) -> Means<'_> {
+        Means { coder: &self.coder, coded: &self.coded, turn: handle.now() }
+    }
+
+    /// Has the system watch all files of a resource; one that is missing cannot be watched.
+    fn watch(&self, resource: &Resource, handle: &Handle) -> Option<Box<[Rc<Watch>]>> {
+        if !resource.has_plain() {
+            return None;
+        }
+        let watch = |stored| self.watches.watch(handle, || self.place.open_to_watch(stored));
+        resource.stored().map(watch).collect()
+    }
 }
 
 impl Place {
-    /// Whether a kept file is still what stands at its path.
-    fn is_same(&self, stored: &Stored) -> bool {
-        self.tree.check_now(&self.who, &stored.path, &stored.stamp) == Freshness::Same
+    /// Whether a file is still in the state in which it was opened.
+    fn check(&self, path: &VirtualPath, stamp: &Stamp) -> Freshness {
+        self.tree.check_now(&self.who, path, stamp)
     }
 
     /// Opens a kept file if it tells of all that could happen to it.
@@ -300,7 +365,7 @@ impl Place {
         self.tree.open_to_watch(&self.who, &stored.path, &stored.stamp)
     }
 
-    fn open(&self, path: &VirtualPath, may: May) -> medusa_fs::Result<medusa_fs::OpenFile> {
+    fn open(&self, path: &VirtualPath, may: May) -> medusa_fs::Result<OpenFile> {
         match may {
             May::Block => self.tree.open(&self.who, path),
             May::NotBlock => self.tree.open_now(&self.who, path),
@@ -319,25 +384,35 @@ impl Place {
                 // `/file/` names something inside a file.
                 Err(medusa_fs::Error::new(ErrorKind::NotFound, "open", path))
             }
-            Ok(file) => Stored::new(path.clone(), file, may == May::Block, now).map(Found::File),
             Err(e) if e.kind() == ErrorKind::IsDirectory => {
                 if !slash && !path.is_root() {
                     return Ok(Found::Directory);
                 }
                 self.directory(path, may, now)
             }
-            Err(e) => Err(e),
+            Err(e) if slash => Err(e),
+            opened => self.file(path, opened, may, now),
         }
+    }
+
+    /// What stands at the path of a file, if only in another coding.
+    fn file(
+        &self,
+        path: &VirtualPath,
+        opened: medusa_fs::Result<OpenFile>,
+        may: May,
+        now: Duration,
+    ) -> medusa_fs::Result<Found> {
+        let resource = Resource::new(self, path, opened, may, now)?;
+        Ok(Found::File(Box::new(resource)))
     }
 
     fn directory(&self, path: &VirtualPath, may: May, now: Duration) -> medusa_fs::Result<Found> {
         let denied = || medusa_fs::Error::new(ErrorKind::Denied, "list", path);
         for name in &self.options.index {
             let index = path.child(name).map_err(|_| denied())?;
-            match self.open(&index, may) {
-                Ok(file) => {
-                    return Stored::new(index, file, may == May::Block, now).map(Found::File);
-                }
+            match self.file(&index, self.open(&index, may), may, now) {
+                Ok(found) => return Ok(found),
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsDirectory) => {}
                 Err(e) => return Err(e),
             }

@@ -36,6 +36,7 @@ pub(crate) fn reply(stored: &Stored, ranges: &[ByteRange], now: Duration) -> Rep
     }
     chain = chain.then(Once::new(Bytes::from(format!("\r\n--{boundary}--\r\n"))));
     Reply::new(206)
+        .block(stored.shared_lines().clone())
         .field("Content-Type", format!("multipart/byteranges; boundary={boundary}"))
         .field("Accept-Ranges", "bytes")
         .field("ETag", stored.etag())

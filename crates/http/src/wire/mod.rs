@@ -20,7 +20,8 @@
 //! | [`multipart`] | takes forms apart that were sent as multipart/form-data |
 //! | [`conditional`] | entity tags, `If-*` and when a `Range` counts |
 //! | [`range`] | `Range` against a length |
-//! | [`qvalue`] | `Accept` and `Accept-Encoding` against what we offer |
+//! | [`qvalue`] | lists with quality values; `Accept` against what we offer |
+//! | [`coding`] | content codings; `Accept-Encoding` against what we offer |
 //! | [`reply`] | writes the head of a reply |
 //! | [`escape`] | foreign bytes in log lines |
 
@@ -31,6 +32,7 @@ use std::{error::Error, fmt};
 pub mod basic;
 pub(crate) mod bytes;
 pub mod chunked;
+pub mod coding;
 pub mod conditional;
 pub mod escape;
 pub mod fields;

@@ -6,10 +6,10 @@
 use super::bytes;
 
 /// A quality in thousandths, 0 to 1000; 0 is a refusal.
-type Quality = u16;
+pub(super) type Quality = u16;
 
 /// One member of a list: what it names, and how much it is wanted.
-fn members<'v>(
+pub(super) fn members<'v>(
     values: impl Iterator<Item = &'v [u8]>,
 ) -> impl Iterator<Item = (&'v [u8], Quality)> {
     values.flat_map(bytes::list).filter_map(|member| {
@@ -44,34 +44,6 @@ fn parse(number: &[u8]) -> Option<Quality> {
         };
     }
     (thousandths <= 1000).then_some(thousandths)
-}
-
-/// The place in `offered` of the best coding for an `Accept-Encoding`, by the client's quality
-/// and then by our order; `None` if it refuses all of them.
-///
-/// `identity` is acceptable unless it is refused by name or by `*;q=0` (RFC 9110 §12.5.3), and
-/// loses against any coding that the client lists. Without the field nothing but `identity` is
-/// taken to be acceptable: the RFC allows all, but a client that lists nothing decodes nothing.
-#[expect(clippy::needless_pass_by_value, reason = "an iterator is made for the call")]
-pub fn best_coding<'v>(
-    values: impl Iterator<Item = &'v [u8]> + Clone,
-    offered: &[&str],
-) -> Option<usize> {
-    best(offered, |coding| {
-        let (mut named, mut any) = (None, None);
-        for (name, quality) in members(values.clone()) {
-            if name.eq_ignore_ascii_case(coding.as_bytes()) {
-                named = named.max(Some(quality));
-            } else if name == b"*" {
-                any = any.max(Some(quality));
-            }
-        }
-        match named.or(any) {
-            // Above a refusal and below the smallest wish.
-            None if coding.eq_ignore_ascii_case("identity") => 1,
-            wish => wish.unwrap_or(0) * 2,
-        }
-    })
 }
 
 /// The place in `offered` of the best media type for an `Accept`, by the client's quality and
@@ -129,32 +101,6 @@ mod tests {
     }
 
     #[test]
-    fn codings_are_chosen_by_quality() {
-        let offered = ["br", "gzip", "identity"];
-        for (value, expected) in [
-            (None, Some("identity")),
-            (Some(""), Some("identity")),
-            (Some("gzip, deflate, br"), Some("br")),
-            (Some("gzip;q=1.0, br;q=0.5"), Some("gzip")),
-            (Some("GZIP ; Q=0.001"), Some("gzip")),
-            (Some("gzip;q=0"), Some("identity")),
-            (Some("gzip;q=0.5, identity;q=0.8"), Some("identity")),
-            (Some("*"), Some("br")),
-            (Some("*;q=0"), None),
-            (Some("*;q=0, gzip"), Some("gzip")),
-            (Some("identity;q=0"), None),
-            (Some("br;q=0, *"), Some("gzip")),
-            (Some("zstd"), Some("identity")),
-            (Some("gzip;q=2, br;q=-1, br;q=0.1234, br;q="), Some("identity")),
-            (Some("gzip;q=1.001, br;q=1.5"), Some("identity")),
-            (Some("gzipped, xgzip"), Some("identity")),
-        ] {
-            let chosen = best_coding(one(value), &offered).map(|place| offered[place]);
-            assert_eq!(chosen, expected, "{value:?}");
-        }
-    }
-
-    #[test]
     fn media_types_are_chosen_by_the_most_specific_range() {
         let offered = ["text/html", "application/json"];
         for (value, expected) in [
@@ -174,7 +120,8 @@ mod tests {
 
     #[test]
     fn several_lines_are_one_list() {
-        let lines = [&b"br;q=0.1"[..], b"gzip;q=0.2"];
-        assert_eq!(best_coding(lines.into_iter(), &["br", "gzip"]), Some(1));
+        let lines = [&b"text/html;q=0.1"[..], b"text/plain;q=0.2"];
+        let offered = ["text/html", "text/plain"];
+        assert_eq!(best_media_type(lines.into_iter(), &offered), Some(1));
     }
 }
