@@ -25,6 +25,7 @@ pub mod files;
 pub mod hosts;
 mod late;
 pub mod limits;
+pub mod pattern;
 pub mod reply;
 mod service;
 mod session;
