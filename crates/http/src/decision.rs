@@ -15,6 +15,7 @@ use crate::reply::Reply;
 pub(crate) enum Verdict {
     Pass,
     PassAs(Box<[u8]>),
+    Again,
     Reply(Reply),
 }
 
@@ -58,6 +59,12 @@ impl Decision {
     /// [`Handled::PassAs`](crate::Handled::PassAs).
     pub fn pass_as(self, head: Box<[u8]>) {
         self.decide(Verdict::PassAs(head));
+    }
+
+    /// Has the extension that took this asked once more, now that it knows what it had to learn. At
+    /// most [`MAX_REWRITES`](crate::limits::MAX_REWRITES) times in one request.
+    pub fn ask_again(self) {
+        self.decide(Verdict::Again);
     }
 
     /// Answers; no further extension is asked.

@@ -6,7 +6,8 @@
 //! [`extension`] (who answers), `walk` and `decision` (how the one that does is found), `edit`
 //! (how a request is changed on the way), [`reply`] (what is answered), `write` and `late` (how it is
 //! written, now or later), `chunked` and `exact` (how its body is framed), [`coding`] (its content
-//! codings), [`files`] (the default extension), [`upload`] (the one that writes), [`access_log`].
+//! codings), [`files`] (the default extension), [`upload`] (the one that writes), [`extensions`]
+//! (the small ones) with [`pattern`], [`access_log`].
 //!
 //! RFC 9110 and RFC 9112; where they leave a choice, the strict one is taken.
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// kept; past them it is closed.
 pub const DRAIN_BYTES: u64 = 64 * 1024;
 
-/// Times that extensions may put another head in place of one request's.
+/// Times that extensions may put another head in place of one request's, or have themselves asked
+/// about it again.
 pub const MAX_REWRITES: usize = 16;
 
 /// Records of past requests kept for reuse, so that logging allocates nothing.

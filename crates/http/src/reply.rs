@@ -23,6 +23,8 @@ pub struct Reply {
     /// Field lines of this reply, each ending in CR LF.
     pub(crate) fields: Vec<u8>,
     pub(crate) body: Body,
+    /// The body is our own few words, made by [`Reply::text`].
+    pub(crate) is_plain: bool,
 }
 
 /// The content of a reply.
@@ -59,7 +61,14 @@ impl Body {
 impl Reply {
     /// Begins a reply without a body.
     pub fn new(status: u16) -> Self {
-        Self { status, block: None, length_at: 0, fields: Vec::new(), body: Body::Empty }
+        Self {
+            status,
+            block: None,
+            length_at: 0,
+            fields: Vec::new(),
+            body: Body::Empty,
+            is_plain: false,
+        }
     }
 
     /// A short reply for people: the status, its phrase, and a sentence.
@@ -70,9 +79,10 @@ impl Reply {
         } else {
             format!("{status} {phrase}: {sentence}\n")
         };
-        Self::new(status)
+        let reply = Self::new(status)
             .field("Content-Type", "text/plain; charset=utf-8")
-            .body(Body::Bytes(text.into()))
+            .body(Body::Bytes(text.into()));
+        Self { is_plain: true, ..reply }
     }
 
     /// The reply for a fault of our own, which the log tells more of.
@@ -103,7 +113,7 @@ impl Reply {
     /// Answers with this body, and field lines made beforehand that say its length from
     /// `length_at` on.
     pub(crate) fn whole(block: Bytes, length_at: usize, body: Body) -> Self {
-        Self { status: 200, block: Some(block), length_at, fields: Vec::new(), body }
+        Self { block: Some(block), length_at, body, ..Self::new(200) }
     }
 
     /// Puts field lines in that were made beforehand.
@@ -135,6 +145,8 @@ impl Reply {
 
     /// Sets the status.
     pub fn set_status(&mut self, status: u16) {
+        // Some have no body, and then no length.
+        self.forget_length();
         self.status = status;
     }
 
@@ -206,6 +218,7 @@ impl Reply {
     pub fn set_body(&mut self, body: Body) {
         self.forget_length();
         self.body = body;
+        self.is_plain = false;
     }
 
     /// Takes the length out of the block, to be written for whatever the body is then.
@@ -314,6 +327,23 @@ mod tests {
         assert!(!removed.remove_field("Content-Length"));
         for reply in [taken, replaced, removed] {
             assert_eq!(fields(&reply), "ETag: \"a\"\r\n");
+        }
+    }
+
+    #[test]
+    fn a_length_in_the_block_goes_when_the_reply_is_changed() {
+        let lines = "ETag: a\r\nContent-Length: 3\r\n";
+        let changes: [fn(&mut Reply); 4] = [
+            |reply| reply.set_status(204),
+            |reply| reply.set_body(Body::Empty),
+            |reply| drop(reply.take_body()),
+            |reply| reply.set_field("ETag", "a"),
+        ];
+        for change in changes {
+            let mut reply = Reply::whole(lines.into(), 9, Body::Bytes("abc".into()));
+            assert_eq!(reply.value("Content-Length"), None);
+            change(&mut reply);
+            assert_eq!((fields(&reply), reply.length_at), ("ETag: a\r\n".to_owned(), 0));
         }
     }
 

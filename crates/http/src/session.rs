@@ -243,6 +243,7 @@ impl Session {
         };
         let step = match &verdict {
             Verdict::PassAs(head) => walk.go_as(head, &request, &mut exchange),
+            Verdict::Again => walk.go_again(&request, &mut exchange),
             _ => walk.go(&request, &mut exchange),
         };
         let wants = exchange.wants;

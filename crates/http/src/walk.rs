@@ -21,7 +21,8 @@ pub(crate) struct Walk {
     list: Rc<Vec<Rc<dyn Extension>>>,
     /// Where in the list the walk goes on.
     next: usize,
-    rewrites: usize,
+    /// Times that it was given another head or sent back.
+    turns: usize,
 }
 
 /// How a walk ended, or why it stopped.
@@ -35,7 +36,7 @@ pub(crate) enum Step {
 
 impl Walk {
     pub(crate) fn new(list: Rc<Vec<Rc<dyn Extension>>>) -> Self {
-        Self { list, next: 0, rewrites: 0 }
+        Self { list, next: 0, turns: 0 }
     }
 
     /// Asks the extensions from here on. One that panics costs this request a 500 and nothing
@@ -52,6 +53,25 @@ impl Walk {
         exchange: &mut Exchange<'_>,
     ) -> Step {
         Self::guard(exchange, |exchange| self.ask_as(head, request, exchange))
+    }
+
+    /// The same, beginning with the extension that was asked last.
+    pub(crate) fn go_again(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Step {
+        self.next -= 1;
+        Self::guard(exchange, |exchange| match self.turn() {
+            Ok(()) => self.ask(request, exchange),
+            Err(step) => step,
+        })
+    }
+
+    /// Counts another head, or a step back.
+    fn turn(&mut self) -> Result<(), Step> {
+        self.turns += 1;
+        if self.turns <= MAX_REWRITES {
+            return Ok(());
+        }
+        tracing::error!("a request was rewritten, or asked about again, {MAX_REWRITES} times");
+        Err(Step::Now(Reply::failed()))
     }
 
     fn guard<'a>(exchange: &mut Exchange<'a>, ask: impl FnOnce(&mut Exchange<'a>) -> Step) -> Step {
@@ -89,10 +109,8 @@ impl Walk {
 
     #[cold]
     fn ask_as(&mut self, raw: &[u8], request: &Request<'_>, exchange: &mut Exchange<'_>) -> Step {
-        self.rewrites += 1;
-        if self.rewrites > MAX_REWRITES {
-            tracing::error!("a request was rewritten more than {MAX_REWRITES} times");
-            return Step::Now(Reply::failed());
+        if let Err(step) = self.turn() {
+            return step;
         }
         let mut table = FieldTable::new();
         match Head::parse(raw, &mut table) {

@@ -4,6 +4,7 @@ pub mod beneath;
 pub mod notice;
 pub mod persona;
 pub mod unnamed;
+pub mod users;
 
 use std::fs::File;
 use std::io::{self, IoSlice};

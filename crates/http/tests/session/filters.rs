@@ -1,7 +1,7 @@
 //! Extensions that let requests pass: at once or later, with another head, or with a hand on the
 //! reply.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use medusa_core::ChannelSettings;
@@ -471,6 +471,25 @@ fn a_decision_may_come_with_another_head() {
     bench.take().pass_as(b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n".as_slice().into());
     server.h.run();
     assert_eq!(only(answers(&peer.take())).status, 500);
+}
+
+#[test]
+fn an_extension_may_have_itself_asked_again_but_not_for_ever() {
+    for (times, status) in [(MAX_REWRITES, 200), (MAX_REWRITES + 1, 500)] {
+        let left = Rc::new(Cell::new(times));
+        let again = at("/a", move |_, exchange| {
+            if left.get() == 0 {
+                left.set(times);
+                return Handled::Pass;
+            }
+            left.set(left.get() - 1);
+            exchange.decide_later().ask_again();
+            Handled::Later
+        });
+        let mut server = Server::new(vec![again, echo("/a")]);
+        let all = server.ask(post("/a", "hello"));
+        assert_eq!(statuses(&all), [status], "{times} times");
+    }
 }
 
 #[test]

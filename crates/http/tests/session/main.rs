@@ -17,5 +17,6 @@ mod log;
 mod pipeline;
 mod replies;
 mod server;
+mod small;
 mod time;
 mod uploads;
