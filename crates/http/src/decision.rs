@@ -36,7 +36,7 @@ impl Awaited {
     }
 
     fn decide(&self, verdict: Verdict) {
-        self.verdict.borrow_mut().get_or_insert(verdict);
+        self.verdict.replace(Some(verdict));
         self.waker.wake();
     }
 }

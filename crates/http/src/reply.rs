@@ -113,7 +113,14 @@ impl Reply {
     /// Answers with this body, and field lines made beforehand that say its length from
     /// `length_at` on.
     pub(crate) fn whole(block: Bytes, length_at: usize, body: Body) -> Self {
-        Self { block: Some(block), length_at, body, ..Self::new(200) }
+        Self {
+            status: 200,
+            block: Some(block),
+            length_at,
+            fields: Vec::new(),
+            body,
+            is_plain: false,
+        }
     }
 
     /// Puts field lines in that were made beforehand.

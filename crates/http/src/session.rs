@@ -30,12 +30,12 @@ use crate::body::{BodyInput, Taken};
 use crate::chunked::Chunked;
 use crate::decision::{Awaited, Verdict};
 use crate::exact::Exactly;
-use crate::extension::{Exchange, Request, Wants};
+use crate::extension::{Exchange, Handled, Request, Wants};
 use crate::late::{Late, LateReply};
 use crate::limits::DRAIN_BYTES;
 use crate::reply::{Body, Reply};
 use crate::service::{Setup, Shared, count};
-use crate::walk::{Step, Walk};
+use crate::walk::Walk;
 use crate::wire::Reject;
 use crate::wire::framing::{BodyFraming, HeadEnd, head_end};
 use crate::wire::head::{Expect, Head, Method, Version};
@@ -69,8 +69,6 @@ enum State {
 struct Undecided {
     awaited: Rc<Awaited>,
     walk: Walk,
-    /// Its head, as the extensions that follow are to see it.
-    head: Box<[u8]>,
     wants: Wants,
     open: Open,
 }
@@ -181,53 +179,58 @@ impl Session {
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
         let wants = Wants { max_body: setup.settings.max_body_bytes, ..Wants::default() };
         let mut exchange = Exchange { waker: cx.waker(), shared, asked, decision: None, wants };
-        let (step, walk) = if let Some(host) = setup.hosts.find(head.host) {
-            let mut walk = Walk::new(host.extensions.list());
-            (walk.go(&request, &mut exchange), walk)
-        } else {
-            let reply = Reply::text(421, "this server has no host of that name");
-            (Step::Now(reply), Walk::default())
+        let Some(host) = setup.hosts.find(head.host) else {
+            let wants = exchange.wants;
+            let open = Open { setup, asked, framing: head.framing, expect: head.expect, record };
+            return self.misdirected(wants, open, head, cx);
         };
-        let wants = exchange.wants;
+        let mut walk = Walk::new(host.extensions.list());
+        let handled = walk.go(&request, &mut exchange);
+        let Exchange { decision, wants, .. } = exchange;
         let open = Open { setup, asked, framing: head.framing, expect: head.expect, record };
-        self.settle(step, walk, wants, open, Some(head), cx);
+        match (&handled, decision) {
+            (Handled::Later, Some(awaited)) => {
+                self.wait(awaited, walk, wants, open, Some(head), cx);
+            }
+            _ => self.take_up(handled, wants, open, Some(head), cx),
+        }
     }
 
-    /// Does what the walk through the extensions came to. The head is there as long as the log line is not.
-    fn settle(
+    /// Answers a request for a host that is not served here.
+    #[cold]
+    fn misdirected(&mut self, wants: Wants, open: Open, head: &Head<'_>, cx: &mut Context<'_>) {
+        let reply = Reply::text(421, "this server has no host of that name");
+        self.take_up(Handled::Now(reply), wants, open, Some(head), cx);
+    }
+
+    /// Waits until an extension has decided. The head is there as long as the log line is not.
+    #[cold]
+    fn wait(
         &mut self,
-        step: Step,
+        awaited: Rc<Awaited>,
         walk: Walk,
         wants: Wants,
         mut open: Open,
         head: Option<&Head<'_>>,
         cx: &mut Context<'_>,
     ) {
-        match step {
-            Step::Now(reply) => self.take_up(Some(reply), wants, open, head, cx),
-            Step::Later => self.take_up(None, wants, open, head, cx),
-            Step::Undecided(raw, awaited) => {
-                open.record.setup = Some(open.setup.clone());
-                self.write_line(&mut open.record, head, None, cx);
-                let undecided = Undecided { awaited, walk, head: raw, wants, open };
-                self.state = State::Undecided(Box::new(undecided));
-                cx.pause_input();
-                cx.clear_timeout();
-            }
-        }
+        open.record.setup = Some(open.setup.clone());
+        self.write_line(&mut open.record, head, None, cx);
+        self.state = State::Undecided(Box::new(Undecided { awaited, walk, wants, open }));
+        cx.pause_input();
+        cx.clear_timeout();
     }
 
     /// Goes on with a request whose extension has decided.
+    #[cold]
     fn decided(&mut self, undecided: Undecided, verdict: Verdict, cx: &mut Context<'_>) {
-        let Undecided { mut walk, head: raw, wants, mut open, .. } = undecided;
+        let Undecided { mut walk, wants, mut open, .. } = undecided;
+        let raw = walk.head.take().expect("an undecided walk keeps its head");
         cx.resume_input();
         open.asked.keep_alive &= !self.stopping;
         let asked = open.asked;
         if let (Some(late), false) = (&wants.late, asked.keep_alive) {
             late.end_connection();
-        }
-        if let Verdict::Reply(reply) = verdict {
-            return self.take_up(Some(reply), wants, open, None, cx);
         }
         let shared = self.shared.clone();
         let mut exchange =
@@ -241,19 +244,25 @@ impl Session {
             unix_time: cx.handle().unix_time(),
             handle: cx.handle(),
         };
-        let step = match &verdict {
-            Verdict::PassAs(head) => walk.go_as(head, &request, &mut exchange),
+        let handled = match verdict {
+            Verdict::Reply(reply) => Handled::Now(reply),
+            Verdict::Pass => walk.go(&request, &mut exchange),
+            Verdict::PassAs(head) => walk.go_as(&head, &request, &mut exchange),
             Verdict::Again => walk.go_again(&request, &mut exchange),
-            _ => walk.go(&request, &mut exchange),
         };
-        let wants = exchange.wants;
-        self.settle(step, walk, wants, open, None, cx);
+        let Exchange { decision, wants, .. } = exchange;
+        match (&handled, decision) {
+            (Handled::Later, Some(awaited)) => self.wait(awaited, walk, wants, open, None, cx),
+            _ => self.take_up(handled, wants, open, None, cx),
+        }
     }
 
-    /// Answers a request, now or, without a reply, later; and begins to take its body.
+    /// Answers a request, now or later, and begins to take its body.
+    #[expect(clippy::inline_always, reason = "spares the common request moves of large values")]
+    #[inline(always)]
     fn take_up(
         &mut self,
-        reply: Option<Reply>,
+        handled: Handled,
         wants: Wants,
         open: Open,
         head: Option<&Head<'_>>,
@@ -311,13 +320,13 @@ impl Session {
         if let Some((_, body)) = &mut body
             && expect == Expect::Continue
         {
-            waits = reply.is_none() && body.delay_continue();
+            waits = matches!(handled, Handled::Later) && body.delay_continue();
             if !waits {
                 cx.send(CONTINUE);
                 record.head_bytes += CONTINUE.len();
             }
         }
-        if let Some(reply) = reply {
+        if let Handled::Now(reply) = handled {
             if let Some(late) = &late {
                 late.give_up();
             }

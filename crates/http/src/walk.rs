@@ -6,7 +6,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use crate::decision::Awaited;
 use crate::extension::{Exchange, Extension, Handled, Request};
 use crate::limits::MAX_REWRITES;
 use crate::reply::Reply;
@@ -15,7 +14,6 @@ use crate::wire::fields::FieldTable;
 use crate::wire::head::Head;
 
 /// One request's way through the extensions.
-#[derive(Default)]
 pub(crate) struct Walk {
     /// As it was when the request began.
     list: Rc<Vec<Rc<dyn Extension>>>,
@@ -23,25 +21,20 @@ pub(crate) struct Walk {
     next: usize,
     /// Times that it was given another head or sent back.
     turns: usize,
-}
-
-/// How a walk ended, or why it stopped.
-pub(crate) enum Step {
-    Now(Reply),
-    /// Through the responder that was taken.
-    Later,
-    /// It goes on with this head when the decision is made.
-    Undecided(Box<[u8]>, Rc<Awaited>),
+    /// The head to go on with, when an extension has taken time to decide.
+    pub(crate) head: Option<Box<[u8]>>,
 }
 
 impl Walk {
     pub(crate) fn new(list: Rc<Vec<Rc<dyn Extension>>>) -> Self {
-        Self { list, next: 0, turns: 0 }
+        Self { list, next: 0, turns: 0, head: None }
     }
 
-    /// Asks the extensions from here on. One that panics costs this request a 500 and nothing
-    /// else.
-    pub(crate) fn go(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Step {
+    /// Asks the extensions from here on. What comes back is an answer, or [`Handled::Later`]; the
+    /// exchange has a decision then if one is awaited. An extension that panics costs this
+    /// request a 500 and nothing else.
+    #[inline]
+    pub(crate) fn go(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
         Self::guard(exchange, |exchange| self.ask(request, exchange))
     }
 
@@ -51,66 +44,80 @@ impl Walk {
         head: &[u8],
         request: &Request<'_>,
         exchange: &mut Exchange<'_>,
-    ) -> Step {
+    ) -> Handled {
         Self::guard(exchange, |exchange| self.ask_as(head, request, exchange))
     }
 
     /// The same, beginning with the extension that was asked last.
-    pub(crate) fn go_again(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Step {
+    pub(crate) fn go_again(
+        &mut self,
+        request: &Request<'_>,
+        exchange: &mut Exchange<'_>,
+    ) -> Handled {
         self.next -= 1;
         Self::guard(exchange, |exchange| match self.turn() {
             Ok(()) => self.ask(request, exchange),
-            Err(step) => step,
+            Err(answer) => answer,
         })
     }
 
     /// Counts another head, or a step back.
-    fn turn(&mut self) -> Result<(), Step> {
+    fn turn(&mut self) -> Result<(), Handled> {
         self.turns += 1;
         if self.turns <= MAX_REWRITES {
             return Ok(());
         }
         tracing::error!("a request was rewritten, or asked about again, {MAX_REWRITES} times");
-        Err(Step::Now(Reply::failed()))
+        Err(Handled::Now(Reply::failed()))
     }
 
-    fn guard<'a>(exchange: &mut Exchange<'a>, ask: impl FnOnce(&mut Exchange<'a>) -> Step) -> Step {
+    #[inline]
+    fn guard<'a>(
+        exchange: &mut Exchange<'a>,
+        ask: impl FnOnce(&mut Exchange<'a>) -> Handled,
+    ) -> Handled {
         catch_unwind(AssertUnwindSafe(|| ask(exchange))).unwrap_or_else(|_| {
             count(&exchange.shared.figures.panics);
             exchange.wants.collector = None;
             exchange.wants.trailers = None;
-            Step::Now(Reply::failed())
+            Handled::Now(Reply::failed())
         })
     }
 
-    fn ask(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Step {
+    fn ask(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
         while let Some(extension) = self.list.get(self.next) {
             self.next += 1;
             if !extension.matches(request) {
                 continue;
             }
-            match extension.handle(request, exchange) {
-                Handled::Now(reply) => return Step::Now(reply),
-                Handled::Later => {
-                    return match exchange.decision.take() {
-                        Some(awaited) => Step::Undecided(request.raw.into(), awaited),
-                        None => Step::Later,
-                    };
+            let handled = extension.handle(request, exchange);
+            match &handled {
+                Handled::Now(_) => {}
+                Handled::Later if exchange.decision.is_none() => {}
+                Handled::Later => self.head = Some(request.raw.into()),
+                Handled::Pass => {
+                    exchange.decision = None;
+                    continue;
                 }
-                Handled::Pass => exchange.decision = None,
                 Handled::PassAs(head) => {
                     exchange.decision = None;
-                    return self.ask_as(&head, request, exchange);
+                    return self.ask_as(head, request, exchange);
                 }
             }
+            return handled;
         }
-        Step::Now(Reply::text(404, "nothing here answers for this path"))
+        Handled::Now(Reply::text(404, "nothing here answers for this path"))
     }
 
     #[cold]
-    fn ask_as(&mut self, raw: &[u8], request: &Request<'_>, exchange: &mut Exchange<'_>) -> Step {
-        if let Err(step) = self.turn() {
-            return step;
+    fn ask_as(
+        &mut self,
+        raw: &[u8],
+        request: &Request<'_>,
+        exchange: &mut Exchange<'_>,
+    ) -> Handled {
+        if let Err(answer) = self.turn() {
+            return answer;
         }
         let mut table = FieldTable::new();
         match Head::parse(raw, &mut table) {
@@ -122,15 +129,15 @@ impl Walk {
                     "an extension changed how a request is delimited; it may change targets and \
                      fields only"
                 );
-                Step::Now(Reply::failed())
+                Handled::Now(Reply::failed())
             }
             // What the client sent was nearly too long already.
             Err(reject) if matches!(reject.status, 414 | 431) => {
-                Step::Now(Reply::text(reject.status, reject.reason))
+                Handled::Now(Reply::text(reject.status, reject.reason))
             }
             Err(reject) => {
                 tracing::error!("an extension made a head that is none: {}", reject.reason);
-                Step::Now(Reply::failed())
+                Handled::Now(Reply::failed())
             }
         }
     }

@@ -10,8 +10,8 @@ use medusa_http::limits::{DRAIN_BYTES, MAX_REWRITES};
 use medusa_http::{Body, Extension, Handled, HeadEdit, HttpSettings, Reply};
 
 use crate::server::{
-    Answer, Bench, Server, Shelf, Taken, answers, assert_ended, at, echo, get, later, now, only,
-    post, post_chunked, says, statuses, stream, takes, undecided,
+    Answer, Bench, Server, Shelf, Taken, Taker, answers, assert_ended, at, echo, get, later, now,
+    only, post, post_chunked, says, statuses, stream, takes, undecided,
 };
 
 /// Lets everything pass and puts its name into a field of the reply.
@@ -436,8 +436,10 @@ fn an_extension_may_decide_at_once_and_only_the_last_decision_taken_counts() {
 
 #[test]
 fn an_extension_behind_a_decision_may_panic() {
-    let (mut server, bench) = waiting(vec![at("/", |_, exchange| {
-        exchange.collect(medusa_core::collector::Discarded);
+    let taken = Rc::new(RefCell::new(Taken::default()));
+    let takes = taken.clone();
+    let (mut server, bench) = waiting(vec![at("/", move |_, exchange| {
+        exchange.collect(Taker(takes.clone()));
         panic!("as planned");
     })]);
     let peer = server.connect();
@@ -445,6 +447,7 @@ fn an_extension_behind_a_decision_may_panic() {
     pass_all(&mut server, &bench);
     assert_eq!(statuses(&answers(&peer.take())), [500, 500]);
     assert_ended(&peer, None);
+    assert!(taken.borrow().bytes.is_empty() && !taken.borrow().ended);
 }
 
 #[test]

@@ -335,6 +335,7 @@ fn user_directories_are_served_as_their_users() {
             _ => users.iter().find(|(other, _)| *other == name).map(|(_, user)| user.clone()),
         })
     };
+    let all = look_up.clone();
     let options = UserDirectoriesOptions::default();
     let directories = UserDirectories::with_users(options, look_up).expect("they can be served");
     let mut server = Server::new(vec![Rc::new(directories), now("/", "rest")]);
@@ -365,6 +366,12 @@ fn user_directories_are_served_as_their_users() {
     assert!(listing.status == 200 && listing.text().contains("mine.txt"));
     let range = server.get("/~ann/mine.txt", "Range: bytes=1-1\r\n");
     assert_eq!((range.status, range.text()), (206, "n"));
+
+    let options = UserDirectoriesOptions { min_uid: 0, ..UserDirectoriesOptions::default() };
+    let directories = UserDirectories::with_users(options, all).expect("they can be served");
+    let mut server = Server::new(vec![Rc::new(directories)]);
+    assert_eq!(server.get("/~daemon/mine.txt", "").text(), "daemon");
+    assert_eq!(server.get("/~root/mine.txt", "").text(), NOTHING, "root never is");
 }
 
 #[test]
