@@ -5,13 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// An address to listen on or to connect to: `HOST:PORT` or `unix:PATH`.
+/// An address to listen on or to connect to: `HOST:PORT` or `unix:PATH`; to listen on also
+/// `systemd:NAME`, a socket that the service manager passes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A TCP (or UDP) address; port 0 lets the system choose when listening.
     Inet(SocketAddr),
     /// The path of a Unix-domain socket.
     Unix(PathBuf),
+    /// A socket that the service manager passes under this name; without a name, the first that
+    /// nobody has asked for.
+    Passed(String),
 }
 
 /// The text is no address.
@@ -23,7 +27,7 @@ impl fmt::Display for BadAddress {
         write!(
             f,
             "`{}` is no address: write IP:PORT (as 127.0.0.1:8080 or [::1]:8080), :PORT for all \
-             addresses of this machine, or unix:PATH",
+             addresses of this machine, unix:PATH, or systemd:NAME for a socket that systemd passes",
             self.0
         )
     }
@@ -41,6 +45,13 @@ impl FromStr for Address {
                 Err(bad())
             } else {
                 Ok(Self::Unix(PathBuf::from(path)))
+            };
+        }
+        if let Some(rest) = text.strip_prefix("systemd") {
+            return match rest.strip_prefix(':') {
+                Some(name) if !name.is_empty() => Ok(Self::Passed(name.to_owned())),
+                None if rest.is_empty() => Ok(Self::Passed(String::new())),
+                _ => Err(bad()),
             };
         }
         if let Some(port) = text.strip_prefix(':') {
@@ -68,6 +79,8 @@ impl fmt::Display for Address {
         match self {
             Self::Inet(inet) => inet.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Passed(name) if name.is_empty() => f.write_str("systemd"),
+            Self::Passed(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -139,12 +152,14 @@ mod tests {
 
     #[test]
     fn addresses_as_people_write_them() {
-        for good in ["127.0.0.1:0", "[::1]:80", "unix:/run/x.sock"] {
+        for good in ["127.0.0.1:0", "[::1]:80", "unix:/run/x.sock", "systemd", "systemd:web"] {
             assert_eq!(good.parse::<Address>().expect(good).to_string(), good);
         }
         assert_eq!(":8080".parse::<Address>().expect("all").to_string(), "[::]:8080");
         assert!("localhost:80".parse::<Address>().is_ok());
-        for bad in ["", "8080", "unix:", "1.2.3.4", "1.2.3.4:99999", "example.org:80", ":x"] {
+        for bad in
+            ["", "8080", "unix:", "1.2.3.4", "1.2.3.4:99999", "example.org:80", ":x", "systemd:"]
+        {
             let e = bad.parse::<Address>().expect_err(bad).to_string();
             assert!(e.contains("IP:PORT"), "{e}");
         }

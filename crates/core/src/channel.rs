@@ -70,6 +70,8 @@ pub(crate) enum Cause {
     Timeout,
     /// The server wants to stop.
     Shutdown,
+    /// Another process has taken over the listeners.
+    Retire,
 }
 
 /// What is to become of a channel after it was driven.
@@ -146,6 +148,7 @@ impl Channel {
                 Cause::Woken => self.call(id, pump, |p, cx| p.resumed(cx))?,
                 Cause::Timeout => self.call(id, pump, |p, cx| p.timeout(cx))?,
                 Cause::Shutdown => self.call(id, pump, |p, cx| p.shutdown(cx))?,
+                Cause::Retire => self.call(id, pump, |p, cx| p.retire(cx))?,
                 Cause::Ready => {}
             }
         } else if cause == Cause::Timeout && self.io.phase == Phase::Lingering {

@@ -4,10 +4,13 @@
 //! hears that the socket is full: datagrams may be lost anyway, and here the loss is counted.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use crate::handle::Handle;
 use crate::limits::{DATAGRAM_QUEUE, DATAGRAMS_A_TURN};
+use crate::passed::PassedSocket;
 
 /// What one UDP socket does with what it receives.
 pub trait DatagramProtocol {
@@ -72,6 +75,8 @@ pub(crate) struct Datagrams {
     pub(crate) socket: mio::net::UdpSocket,
     pub(crate) protocol: Box<dyn DatagramProtocol>,
     pub(crate) sender: DatagramSender,
+    /// The port was left to the system.
+    pub(crate) chosen: bool,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
 }
@@ -83,7 +88,7 @@ impl Datagrams {
         for _ in 0..DATAGRAMS_A_TURN {
             match self.socket.recv_from(buffer) {
                 Ok((n, from)) => self.protocol.input(&buffer[..n], from, &mut self.sender),
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;
                     return;
                 }
@@ -103,7 +108,7 @@ impl Datagrams {
             let mut outbox = self.sender.0.borrow_mut();
             let Some((datagram, to)) = outbox.queue.front() else { return };
             match self.socket.send_to(datagram, *to) {
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => self.writable = false,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Ok(_) => drop(outbox.queue.pop_front()),
                 Err(_) => {
                     outbox.dropped += 1;
@@ -111,6 +116,11 @@ impl Datagrams {
                 }
             }
         }
+    }
+
+    /// Duplicates the socket, for a process that is to take it over.
+    pub(crate) fn passed(&self) -> io::Result<PassedSocket> {
+        PassedSocket::new(self.socket.as_fd().try_clone_to_owned()?, None, self.chosen)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

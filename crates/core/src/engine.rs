@@ -332,10 +332,20 @@ impl Engine {
     /// Asks every connection to finish what is in flight and to close.
     pub(crate) fn shut_down(&mut self) {
         self.stopping = true;
+        self.drive_all(Cause::Shutdown);
+    }
+
+    /// Tells every connection that another process has taken over the listeners.
+    pub(crate) fn retire(&mut self) {
+        self.drive_all(Cause::Retire);
+    }
+
+    /// Drives every connection that is not the server's own.
+    fn drive_all(&mut self, cause: Cause) {
         let ids: Vec<_> = self.channels.keys().collect();
         for id in ids {
             if self.channels.get(id).is_some_and(|c| !c.io.background) {
-                self.drive(id, Cause::Shutdown);
+                self.drive(id, cause);
             }
         }
     }

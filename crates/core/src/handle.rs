@@ -20,6 +20,7 @@ use crate::engine::ChannelId;
 use crate::inspect::{Inspect, Outcome, Query};
 use crate::limits::ChannelSettings;
 use crate::listener::ListenOptions;
+use crate::passed::PassedSocket;
 use crate::protocol::{Protocol, Service};
 use crate::sys;
 use crate::transport::Transport;
@@ -88,6 +89,12 @@ pub(crate) enum Command {
         source: Rc<dyn AsFd>,
         ready: Box<dyn FnMut()>,
         then: Heard<io::Result<()>>,
+    },
+    Passed {
+        then: Heard<io::Result<Vec<PassedSocket>>>,
+    },
+    Retire {
+        grace: Duration,
     },
     Shutdown {
         grace: Duration,
@@ -306,6 +313,20 @@ impl Handle {
 
     pub(crate) fn mounts(&self) -> Vec<(String, Rc<dyn Inspect>)> {
         self.0.mounts.borrow().clone()
+    }
+
+    /// Duplicates the sockets of all servers, for a process that is to take them over; `then`
+    /// hears them. UDP sockets whose port was left to the system are for questions of our own and
+    /// stay here.
+    pub fn passed_sockets(&self, then: impl FnOnce(io::Result<Vec<PassedSocket>>) + 'static) {
+        self.command(Command::Passed { then: Box::new(then) });
+    }
+
+    /// Leaves the listeners to the process that has taken them over: accepts nothing more, tells
+    /// every connection ([`Protocol::retire`]), and ends the loop when all have ended, or after
+    /// `grace`. The files of Unix-domain sockets stay. [`Handle::shutdown`] still ends it sooner.
+    pub fn retire(&self, grace: Duration) {
+        self.command(Command::Retire { grace });
     }
 
     /// Stops listening, asks every connection to finish, and ends the loop when all have, or

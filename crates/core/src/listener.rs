@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::{Address, Peer, is_stale_socket};
+use crate::passed::PassedSocket;
 use crate::protocol::Service;
 use crate::sys;
 use crate::transport::Transport;
@@ -40,6 +42,10 @@ pub(crate) struct Listener {
     pub(crate) service: Rc<dyn Service>,
     pub(crate) address: Address,
     pub(crate) counts: Rc<Counts>,
+    /// What the service manager calls the socket, if it comes from there.
+    name: Option<String>,
+    /// The port was left to the system.
+    chosen: bool,
     /// There may be connections to accept.
     pub(crate) ready: bool,
     /// No accepting before this time: the process is out of descriptors.
@@ -57,8 +63,8 @@ pub(crate) struct Counts {
 
 enum Socketed {
     Tcp(mio::net::TcpListener),
-    /// The file is only held: it goes when the listener goes.
-    Unix(mio::net::UnixListener, #[expect(dead_code)] SocketFile),
+    /// The file goes when the listener goes, if it is ours.
+    Unix(mio::net::UnixListener, Option<SocketFile>),
 }
 
 /// The file of a Unix-domain listener, removed with it.
@@ -90,12 +96,12 @@ impl Drop for SocketFile {
 impl Listener {
     /// Binds and listens.
     pub(crate) fn bind(
-        address: &Address,
+        asked: &Address,
         service: Rc<dyn Service>,
         options: ListenOptions,
     ) -> io::Result<Self> {
-        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-        let (socket, address) = match address {
+        let backlog = backlog(options);
+        let (socket, address) = match asked {
             Address::Inet(inet) => {
                 let all = inet.is_ipv6() && inet.ip().is_unspecified();
                 let socket = match bind_inet(*inet, backlog) {
@@ -116,15 +122,68 @@ impl Listener {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
                 socket.bind(&socket2::SockAddr::unix(path)?)?;
                 let file = SocketFile::new(path);
-                if let Some(mode) = options.mode {
-                    std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
-                }
+                set_mode(path, options)?;
                 socket.listen(backlog)?;
                 let listener = mio::net::UnixListener::from_std(socket.into());
-                (Socketed::Unix(listener, file), address.clone())
+                (Socketed::Unix(listener, Some(file)), asked.clone())
+            }
+            Address::Passed(_) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Self {
+            socket,
+            service,
+            chosen: asked_for_any_port(asked),
+            address,
+            name: None,
+            counts: Rc::default(),
+            ready: true,
+            rests_until: None,
+        })
+    }
+
+    /// Listens on a socket that another process has left to this one.
+    pub(crate) fn take_over(
+        passed: PassedSocket,
+        service: Rc<dyn Service>,
+        options: ListenOptions,
+    ) -> io::Result<Self> {
+        let (address, chosen) = (passed.bound().clone(), passed.is_chosen());
+        let name = passed.name().map(str::to_owned);
+        let socket = passed.socket;
+        // Whoever made it may have chosen otherwise.
+        socket.set_nonblocking(true)?;
+        socket.listen(backlog(options))?;
+        let socket = match &address {
+            Address::Unix(path) => {
+                if name.is_none() {
+                    set_mode(path, options)?;
+                }
+                let file = name.is_none().then(|| SocketFile::new(path));
+                Socketed::Unix(mio::net::UnixListener::from_std(socket.into()), file)
+            }
+            _ => {
+                prepare_inet(&socket, &address)?;
+                Socketed::Tcp(mio::net::TcpListener::from_std(socket.into()))
             }
         };
-        Ok(Self { socket, service, address, counts: Rc::default(), ready: true, rests_until: None })
+        let (ready, counts) = (true, Rc::default());
+        Ok(Self { socket, service, address, name, chosen, counts, ready, rests_until: None })
+    }
+
+    /// Duplicates the socket, for a process that is to take it over.
+    pub(crate) fn passed(&self) -> io::Result<PassedSocket> {
+        let descriptor = match &self.socket {
+            Socketed::Tcp(s) => s.as_fd().try_clone_to_owned(),
+            Socketed::Unix(s, _) => s.as_fd().try_clone_to_owned(),
+        };
+        PassedSocket::new(descriptor?, self.name.clone(), self.chosen)
+    }
+
+    /// Leaves the file of a Unix-domain socket to the process that has taken the socket over.
+    pub(crate) fn leave_file(&mut self) {
+        if let Socketed::Unix(_, Some(file)) = &mut self.socket {
+            file.file = None;
+        }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -159,14 +218,34 @@ fn bind_inet(inet: SocketAddr, backlog: i32) -> io::Result<Socket> {
     if inet.is_ipv6() {
         socket.set_only_v6(!inet.ip().is_unspecified())?;
     }
-    // Inherited by what is accepted: replies leave whole, and nothing else waits.
-    socket.set_tcp_nodelay(true)?;
-    if inet.ip().is_loopback() {
-        sys::choose_for_loopback(&socket);
-    }
+    prepare_inet(&socket, &Address::Inet(inet))?;
     socket.bind(&inet.into())?;
     socket.listen(backlog)?;
     Ok(socket)
+}
+
+/// Sets what the connections of a TCP socket inherit from it.
+fn prepare_inet(socket: &Socket, address: &Address) -> io::Result<()> {
+    // Replies leave whole, and nothing else waits.
+    socket.set_tcp_nodelay(true)?;
+    if matches!(address, Address::Inet(inet) if inet.ip().is_loopback()) {
+        sys::choose_for_loopback(socket);
+    }
+    Ok(())
+}
+
+fn backlog(options: ListenOptions) -> i32 {
+    i32::try_from(options.backlog).unwrap_or(i32::MAX)
+}
+
+/// Gives the file of a Unix-domain socket its mode.
+fn set_mode(path: &Path, options: ListenOptions) -> io::Result<()> {
+    let Some(mode) = options.mode else { return Ok(()) };
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode))
+}
+
+pub(crate) fn asked_for_any_port(asked: &Address) -> bool {
+    matches!(asked, Address::Inet(inet) if inet.port() == 0)
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {

@@ -59,6 +59,14 @@ pub trait Protocol {
         Err(Close::Flush)
     }
 
+    /// Called when another process has taken over the listeners: new connections go there, and
+    /// this one should end where its peer loses nothing by it, within a time that may be hours.
+    /// Unless told otherwise it goes on until its peer ends it.
+    fn retire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// Called once, after the connection is gone; also when connecting failed.
     fn closed(&mut self, ending: &Ending) {
         let _ = ending;

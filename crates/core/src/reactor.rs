@@ -26,7 +26,8 @@ use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_A_TURN, ChannelSettings, EVENTS_A_TURN, MAX_DATAGRAM_BYTES, MAX_GRACE,
 };
 pub use crate::listener::ListenOptions;
-use crate::listener::{Counts, Listener, Reserve, is_exhausted};
+use crate::listener::{Counts, Listener, Reserve, asked_for_any_port, is_exhausted};
+use crate::passed::{Kind, PassedSocket, Waiting};
 use crate::pool::Pool;
 use crate::protocol::Service;
 use crate::remote::{Message, Remote};
@@ -65,7 +66,11 @@ pub struct Reactor {
     remote: Remote,
     reserve: Reserve,
     reserve_used: u64,
+    passed: Waiting,
+    /// When the loop ends at the latest, once it was asked to.
     stopping: Option<Instant>,
+    /// It is only leaving: it can still be asked to stop.
+    retiring: bool,
     ended: Vec<u32>,
     shown: Rc<Listeners>,
 }
@@ -94,7 +99,9 @@ impl Reactor {
             remote,
             reserve: Reserve::new(),
             reserve_used: 0,
+            passed: Waiting::default(),
             stopping: None,
+            retiring: false,
             ended: Vec::new(),
             shown,
         })
@@ -117,13 +124,27 @@ impl Reactor {
         service: Rc<dyn Service>,
         options: ListenOptions,
     ) -> io::Result<(ListenerId, Address)> {
-        let mut listener = Listener::bind(address, service, options)?;
+        let mut listener = match self.passed.take(address, Kind::Listener)? {
+            Some(passed) => Listener::take_over(passed, service, options)?,
+            None => Listener::bind(address, service, options)?,
+        };
         let number = self.number();
         listener.register(self.poll.registry(), Token(number as usize))?;
         let bound = listener.address.clone();
         self.listeners.insert(number, listener);
         self.show();
         Ok((ListenerId(number), bound))
+    }
+
+    /// Takes sockets that another process has left to this one. Whatever listens or binds from now
+    /// on takes the one that fits its address, if there is one, instead of making its own.
+    pub fn pass(&mut self, sockets: Vec<PassedSocket>) {
+        self.passed.add(sockets);
+    }
+
+    /// Closes the passed sockets that nobody has asked for; gives their addresses.
+    pub fn close_passed(&mut self) -> Vec<Address> {
+        self.passed.close()
     }
 
     /// Runs until [`Handle::shutdown`] has been asked and every connection has ended.
@@ -391,16 +412,29 @@ impl Reactor {
             Command::Poll { source, ready, then } => then(self.poll_descriptor(source, ready)),
             Command::Shutdown { grace } => {
                 let now = self.engine.handle().now();
-                if self.stopping.is_some() {
+                let retiring = std::mem::take(&mut self.retiring);
+                if self.stopping.is_some() && !retiring {
                     self.stopping = Some(now);
                     return;
                 }
-                self.stopping = Some(now + grace.min(MAX_GRACE));
-                for mut listener in std::mem::take(&mut self.listeners).into_values() {
-                    listener.deregister(self.poll.registry());
-                }
-                self.show();
+                let by = now + grace.min(MAX_GRACE);
+                self.stopping = Some(self.stopping.map_or(by, |other| other.min(by)));
+                self.drop_listeners();
                 self.engine.shut_down();
+            }
+            Command::Passed { then } => then(self.passed_sockets()),
+            Command::Retire { grace } => {
+                if self.stopping.is_some() {
+                    return;
+                }
+                self.stopping = Some(self.engine.handle().now() + grace.min(MAX_GRACE));
+                self.retiring = true;
+                self.listeners.values_mut().for_each(Listener::leave_file);
+                self.drop_listeners();
+                for datagrams in self.datagrams.values_mut().filter(|d| !d.chosen) {
+                    datagrams.sender.close();
+                }
+                self.engine.retire();
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)
@@ -409,6 +443,21 @@ impl Reactor {
             | Command::Pause(..)
             | Command::Query { .. } => unreachable!("the engine carries these out itself"),
         }
+    }
+
+    fn drop_listeners(&mut self) {
+        for mut listener in std::mem::take(&mut self.listeners).into_values() {
+            listener.deregister(self.poll.registry());
+        }
+        self.show();
+    }
+
+    fn passed_sockets(&self) -> io::Result<Vec<PassedSocket>> {
+        // In the order in which they were asked for, in which they will be asked for again.
+        let mut listeners: Vec<_> = self.listeners.iter().collect();
+        listeners.sort_unstable_by_key(|(number, _)| **number);
+        let datagrams = self.datagrams.values().filter(|d| !d.chosen).map(Datagrams::passed);
+        listeners.into_iter().map(|(_, listener)| listener.passed()).chain(datagrams).collect()
     }
 
     fn connect(&mut self, connect: Connect) {
@@ -425,6 +474,7 @@ impl Reactor {
             Address::Unix(path) => {
                 (mio::net::UnixStream::connect(path).map(Transport::Unix), Peer::Unix)
             }
+            Address::Passed(_) => (Err(io::ErrorKind::Unsupported.into()), Peer::Unknown),
         };
         match transport {
             Ok(transport) => {
@@ -455,14 +505,23 @@ impl Reactor {
                 "datagrams need IP:PORT, not a unix: path",
             ));
         };
-        let mut socket = mio::net::UdpSocket::bind(*inet)?;
+        let passed = self.passed.take(address, Kind::Datagram)?;
+        let mut socket = match passed {
+            Some(passed) => {
+                passed.socket.set_nonblocking(true)?;
+                mio::net::UdpSocket::from_std(passed.socket.into())
+            }
+            None => mio::net::UdpSocket::bind(*inet)?,
+        };
         let number = self.number();
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(number as usize), both)?;
         let bound: SocketAddr = socket.local_addr()?;
         let sender = DatagramSender::default();
         protocol.opened(sender.clone(), self.engine.handle());
-        let datagrams = Datagrams { socket, protocol, sender, readable: true, writable: true };
+        let chosen = asked_for_any_port(address);
+        let datagrams =
+            Datagrams { socket, protocol, sender, chosen, readable: true, writable: true };
         self.datagrams.insert(number, datagrams);
         Ok(Address::Inet(bound))
     }

@@ -97,6 +97,11 @@ impl Late {
         drop(state);
     }
 
+    /// Whether some of the reply was made, so that its head is written.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.written.get().1 > 0
+    }
+
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(*self.reply.borrow(), State::Awaited)
     }

@@ -121,6 +121,9 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Time that a connection may be idle between requests.
     pub keep_alive: Duration,
+    /// Time that it may be idle when another process has taken over the listener: so long its
+    /// client has to send a request whose reply says that the connection ends.
+    pub retire_idle: Duration,
     /// Requests of one connection whose replies have not left yet.
     pub pipeline_depth: usize,
     /// Bytes that a request body may have, unless an extension says less.
@@ -133,6 +136,7 @@ impl Default for HttpSettings {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
+            retire_idle: Duration::from_secs(10),
             pipeline_depth: 64,
             max_body_bytes: 1 << 30,
         }

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use medusa_core::limits::COALESCE_BYTES;
@@ -54,6 +54,8 @@ pub(crate) struct Session {
     /// A head has begun to arrive and has a deadline of its own.
     head_clock: bool,
     stopping: bool,
+    /// New connections go to another process: the next reply is to be the last.
+    retiring: bool,
 }
 
 enum State {
@@ -138,6 +140,17 @@ impl Session {
             held: false,
             head_clock: true,
             stopping: false,
+            retiring: false,
+        }
+    }
+
+    /// Time that the connection may be idle.
+    fn idle_time(&self) -> Duration {
+        let settings = &self.shared.setup.borrow().settings;
+        if self.retiring {
+            settings.keep_alive.min(settings.retire_idle)
+        } else {
+            settings.keep_alive
         }
     }
 
@@ -174,7 +187,7 @@ impl Session {
         self.head_clock = false;
         let now = cx.handle().unix_time();
         let record = shared.record();
-        let keep_alive = head.connection.keep_alive && !self.stopping;
+        let keep_alive = head.connection.keep_alive && !self.stopping && !self.retiring;
         let asked = Asked::new(head.method, head.version, keep_alive);
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
         let wants = Wants { max_body: setup.settings.max_body_bytes, ..Wants::default() };
@@ -227,7 +240,7 @@ impl Session {
         let Undecided { mut walk, wants, mut open, .. } = undecided;
         let raw = walk.head.take().expect("an undecided walk keeps its head");
         cx.resume_input();
-        open.asked.keep_alive &= !self.stopping;
+        open.asked.keep_alive &= !self.stopping && !self.retiring;
         let asked = open.asked;
         if let (Some(late), false) = (&wants.late, asked.keep_alive) {
             late.end_connection();
@@ -516,7 +529,7 @@ impl Session {
         }
         cx.set_terminator(Terminator::Custom(Box::new(HeadFramer)));
         if self.in_flight() == 0 {
-            cx.set_timeout(self.shared.setup.borrow().settings.keep_alive);
+            cx.set_timeout(self.idle_time());
         }
         self.hold_when_full(cx);
         Ok(())
@@ -641,6 +654,8 @@ impl Protocol for Session {
     fn timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
         match &self.state {
             State::Head if self.in_flight() > 0 => Ok(()),
+            // A request may be on its way: its client is to see an end, not a reset.
+            State::Head if cx.stashed() == 0 && self.retiring => Err(Close::Linger),
             State::Head if cx.stashed() == 0 => Err(Close::Flush),
             State::Head if !self.head_clock => {
                 self.head_clock = true;
@@ -699,7 +714,7 @@ impl Protocol for Session {
                     cx.resume_input();
                 }
                 if nothing {
-                    cx.set_timeout(self.shared.setup.borrow().settings.keep_alive);
+                    cx.set_timeout(self.idle_time());
                 }
                 Ok(())
             }
@@ -725,6 +740,29 @@ impl Protocol for Session {
             }
             State::Undecided(_) | State::Body(_) | State::Closing => Ok(()),
         }
+    }
+
+    /// Does not close at once, for a client may be sending a request this very moment: the next
+    /// reply tells it that the connection ends.
+    fn retire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        self.retiring = true;
+        let last = self.records.as_ref().and_then(|r| r.back()?.late.clone());
+        match (&self.state, last) {
+            // Its reply will be the last.
+            (State::Undecided(_), _) => {}
+            (state, Some(late)) if !late.is_begun() => {
+                late.end_connection();
+                self.stopping = true;
+                if matches!(state, State::Head) {
+                    self.close_behind(cx);
+                }
+            }
+            (State::Head, _) if self.in_flight() == 0 && cx.stashed() == 0 => {
+                cx.set_timeout(self.idle_time());
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn closed(&mut self, ending: &Ending) {

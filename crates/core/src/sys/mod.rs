@@ -2,6 +2,7 @@
 
 pub mod beneath;
 pub mod notice;
+pub mod passed;
 pub mod persona;
 pub mod unnamed;
 pub mod users;

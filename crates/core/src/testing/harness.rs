@@ -44,6 +44,7 @@ pub struct Harness {
     pub(super) hold_jobs: bool,
     pub(super) bind_faults: VecDeque<io::ErrorKind>,
     stopping: Option<Instant>,
+    retiring: bool,
     panics_allowed: bool,
     numbers: u32,
     ports: u16,
@@ -98,6 +99,7 @@ impl Harness {
             hold_jobs: false,
             bind_faults: VecDeque::new(),
             stopping: None,
+            retiring: false,
             panics_allowed: false,
             numbers: 0,
             ports: FIRST_PORT,
@@ -283,7 +285,7 @@ impl Harness {
             Command::Connect(Connect { address, protocol, within, settings }) => {
                 let to = match &address {
                     Address::Inet(inet) => PeerAddress::from(*inet),
-                    Address::Unix(_) => PeerAddress::Unix,
+                    Address::Unix(_) | Address::Passed(_) => PeerAddress::Unix,
                 };
                 let peer = self.insert(protocol, to, settings, Some(within), 0);
                 self.outgoing.push_back(Outgoing { address, peer });
@@ -309,7 +311,7 @@ impl Harness {
             Command::Bind { address, mut protocol, then } => {
                 let bound = self.bind(address).and_then(|address| match address {
                     Address::Inet(inet) => Ok(inet),
-                    Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+                    Address::Unix(_) | Address::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
                 });
                 if let Ok(inet) = bound {
                     let sender = DatagramSender::default();
@@ -320,12 +322,21 @@ impl Harness {
             }
             Command::Poll { then, .. } => then(Err(io::ErrorKind::Unsupported.into())),
             Command::Shutdown { grace } => {
-                if self.stopping.replace(self.now + grace.min(MAX_GRACE)).is_some() {
+                let retiring = std::mem::take(&mut self.retiring);
+                let asked_before = self.stopping.replace(self.now + grace.min(MAX_GRACE));
+                if asked_before.is_some() && !retiring {
                     self.stopping = Some(self.now);
                     return;
                 }
                 self.listeners.clear();
                 self.engine.shut_down();
+            }
+            Command::Passed { then } => then(Err(io::ErrorKind::Unsupported.into())),
+            Command::Retire { grace } => {
+                self.stopping = Some(self.now + grace.min(MAX_GRACE));
+                self.retiring = true;
+                self.listeners.clear();
+                self.engine.retire();
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)

@@ -75,7 +75,7 @@ impl Harness {
         let (number, service) = (id.0, service.clone());
         let from = match address {
             Address::Inet(_) => PeerAddress::V4([198, 51, 100, 1].into(), 50_000),
-            Address::Unix(_) => PeerAddress::Unix,
+            Address::Unix(_) | Address::Passed(_) => PeerAddress::Unix,
         };
         let protocol = service.accept(&from, self.engine.handle())?;
         let peer = self.insert(protocol, from, service.settings(), None, number);

@@ -295,3 +295,114 @@ fn a_shutdown_does_not_wait_longer_than_its_grace() {
     server.h.advance(Duration::from_secs(2));
     assert!(server.h.has_stopped());
 }
+
+// Another process takes over.
+
+const RETIRE_IDLE: Duration = Duration::from_secs(10);
+
+fn retire(server: &mut Server) {
+    server.h.handle().retire(Duration::from_secs(3600));
+    server.h.run();
+}
+
+#[test]
+fn a_retiring_connection_answers_one_more_request_and_says_that_it_is_the_last() {
+    let mut server = server(&Shelf::default());
+    let fresh = server.connect();
+    let (used, _) = server.send(get("/now", ""));
+    let (partial, _) = server.send("GET /no");
+    let (body, _) = server.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+    retire(&mut server);
+    for (peer, rest) in
+        [(&fresh, get("/now", "")), (&used, get("/now", "")), (&partial, get("w", "")[4..].into())]
+    {
+        assert_ended(peer, None);
+        peer.send(rest);
+        server.h.run();
+        let answer = only(answers(&peer.take()));
+        assert!(answer.text() == "now" && answer.closes(), "{answer:?}");
+        peer.close_write();
+        server.h.run();
+        assert_ended(peer, Some(How::Fin));
+    }
+    body.send("llo");
+    server.h.run();
+    let answer = only(answers(&body.take()));
+    assert!(answer.text() == "5:hello" && answer.closes());
+    body.close_write();
+    server.h.run();
+    assert!(server.h.has_stopped());
+}
+
+#[test]
+fn a_reply_in_flight_that_promised_more_is_not_the_last() {
+    let mut server = server(&Shelf::default());
+    let slow = server.connect();
+    slow.set_write_room(100);
+    slow.send(get("/large", ""));
+    server.h.run();
+    retire(&mut server);
+    slow.grant_all();
+    server.h.run();
+    assert!(!only(answers(&slow.take())).closes());
+    assert_ended(&slow, None);
+    let answer = only(server.more(&slow, get("/now", "")));
+    assert!(answer.text() == "now" && answer.closes());
+}
+
+#[test]
+fn a_late_reply_that_is_not_written_yet_is_the_last() {
+    let shelf = Shelf::default();
+    let mut server = server(&shelf);
+    let (peer, _) = server.send(get("/later/1", "") + &get("/later/2", ""));
+    retire(&mut server);
+    shelf.reply("/later/1", says("one"));
+    shelf.reply("/later/2", says("two"));
+    server.h.run();
+    let all = answers(&peer.take());
+    assert_eq!(all.iter().map(Answer::text).collect::<Vec<_>>(), ["one", "two"]);
+    assert!(!all[0].closes() && all[1].closes());
+    peer.close_write();
+    server.h.run();
+    assert!(server.h.has_stopped());
+}
+
+#[test]
+fn a_retiring_connection_that_stays_idle_ends_without_a_reset() {
+    let mut server = server(&Shelf::default());
+    let fresh = server.connect();
+    let (used, _) = server.send(get("/now", ""));
+    retire(&mut server);
+    server.h.advance(just_before(RETIRE_IDLE));
+    for peer in [&fresh, &used] {
+        assert_ended(peer, None);
+    }
+    server.h.advance(MOMENT * 2);
+    for peer in [&fresh, &used] {
+        // What its client sends now is read and thrown away, so that it sees an ordinary end.
+        peer.send(get("/now", ""));
+        peer.close_write();
+        server.h.run();
+        assert_eq!(peer.take(), b"");
+        assert_ended(peer, Some(How::Fin));
+    }
+    assert!(server.h.has_stopped());
+}
+
+#[test]
+fn a_server_that_retires_can_still_be_shut_down() {
+    let mut server = server(&Shelf::default());
+    let (idle, _) = server.send(get("/now", ""));
+    let slow = server.connect();
+    slow.set_write_room(100);
+    slow.send(get("/large", ""));
+    server.h.run();
+    retire(&mut server);
+    shut_down(&mut server);
+    assert!(idle.is_gone() && !server.h.has_stopped());
+    slow.grant_all();
+    server.h.run();
+    assert!(only(answers(&slow.take())).whole);
+    server.h.advance(Duration::from_secs(31));
+    assert!(server.h.has_stopped());
+}
