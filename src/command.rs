@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use medusa_core::Address;
 use medusa_log::{Destination, Rotate};
 
+use crate::life::LifeOptions;
 use crate::passwd::Passwd;
 
 /// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
@@ -27,7 +28,8 @@ pub(crate) enum Command {
     ///
     /// Prints one line `listening PROTOCOL ADDRESS` for each listener on standard output, then
     /// `ready`. Everything else goes to standard error. SIGTERM and SIGINT finish what is in
-    /// flight, a second one stops at once. SIGUSR1 opens the logs anew.
+    /// flight, a second one stops at once. SIGUSR1 opens the logs anew. SIGUSR2 puts the program
+    /// that now stands in this one's place in charge, without losing a connection.
     #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
     Serve(Serve),
 
@@ -42,8 +44,8 @@ pub(crate) struct Serve {
     #[arg(default_value = ".", value_name = "DIR")]
     pub(crate) directory: PathBuf,
 
-    /// Where to listen for HTTP: IP:PORT, :PORT or unix:PATH; port 0 lets the system choose.
-    /// May be given several times.
+    /// Where to listen for HTTP: IP:PORT, :PORT, unix:PATH, or systemd:NAME for a socket that
+    /// systemd passes; port 0 lets the system choose. May be given several times.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) http: Vec<Address>,
 
@@ -74,6 +76,10 @@ pub(crate) struct Serve {
     /// What everything else that is logged looks like.
     #[arg(long, value_name = "FORM", default_value = "human")]
     pub(crate) diagnostics: Diagnostics,
+
+    /// What the process gives up, and how it is replaced.
+    #[command(flatten)]
+    pub(crate) life: LifeOptions,
 }
 
 /// Where the lines of requests go.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod life;
 mod log;
 mod passwd;
 mod serve;

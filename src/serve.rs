@@ -5,20 +5,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use medusa_core::reactor::ListenOptions;
 use medusa_core::{Address, ChannelSettings, Reactor, Settings};
 use medusa_fs::{FileSystem, LocalTree, Persona, TreeOptions};
 use medusa_http::{Extensions, Files, FilesOptions, HttpService, HttpSettings, MediaTypes};
+use medusa_log::{Destination, Logs};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::command::Serve;
+use crate::command::{AccessLogTo, Serve};
+use crate::life::{Life, Reach};
 use crate::log;
-use crate::signals::{reopen_on_signal, stop_on_signals};
-
-/// How long a shutdown waits for what is in flight.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+use crate::signals::reopen_on_signal;
 
 /// Descriptors that are not for connections: listeners, files being sent, the loop's own.
 const RESERVED_DESCRIPTORS: u64 = 256;
@@ -53,7 +51,22 @@ impl fmt::Display for Failure {
 /// Serves until a signal stops it.
 pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     let logs = log::open(options)?;
-    let tree = open_tree(&options.directory)?;
+    let mut life = Life::begin()?;
+    let result = run(options, &logs, &mut life);
+    if let Err(failure) = &result {
+        life.failed(failure);
+    }
+    result
+}
+
+fn run(options: &Serve, logs: &Logs, life: &mut Life) -> Result<(), Failure> {
+    let tree = open_tree(&options.directory, life)?;
+    let mut reach = Reach::default();
+    reach.read(&options.directory);
+    options.http.iter().for_each(|address| reach.listen(address));
+    if let Some(AccessLogTo::Log(Destination::File { path, .. })) = &options.access_log {
+        reach.write_beside(path);
+    }
     let descriptors = raise_descriptor_limit();
     let max_connections = options.max_connections.map_or_else(
         || descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16) as usize,
@@ -63,7 +76,7 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     let failed = |what: &str, e: io::Error| Failure::System(format!("cannot {what}: {e}"));
     let mut reactor =
         Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
-    let access_log = log::access(&logs, reactor.handle(), options)?;
+    let access_log = log::access(logs, reactor.handle(), options)?;
     let media = MediaTypes::default().with_list("/etc/mime.types");
     let files = FilesOptions { media, ..FilesOptions::default() };
     let files = Files::new(tree, Persona::Process, files);
@@ -76,15 +89,20 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     reactor.handle().mount("http", service.inspect());
     logs.mount(reactor.handle());
 
+    reactor.pass(life.sockets());
     let mut out = io::stdout().lock();
     for address in &options.http {
         let (_, bound) = reactor
             .listen(address, service.clone(), ListenOptions::default())
-            .map_err(|e| cannot_listen("http", address, &e))?;
+            .map_err(|e| cannot_listen("http", address, &e, life))?;
         // Whoever started us may not care to read.
         let _ = writeln!(out, "listening http {bound}");
     }
-    stop_on_signals(reactor.handle(), SHUTDOWN_GRACE).map_err(|e| failed("catch signals", e))?;
+    for address in reactor.close_passed() {
+        tracing::warn!("nobody listens on {address} any more: its socket is closed");
+    }
+    life.give_up(&options.life, reach)?;
+    life.watch(reactor.handle(), &options.life).map_err(|e| failed("catch signals", e))?;
     logs.start().map_err(|e| failed("start the log's thread", e))?;
     reopen_on_signal(reactor.handle(), logs.clone()).map_err(|e| failed("catch signals", e))?;
     let _ = writeln!(out, "ready");
@@ -96,7 +114,7 @@ pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
     result
 }
 
-fn open_tree(directory: &Path) -> Result<Arc<dyn FileSystem>, Failure> {
+fn open_tree(directory: &Path, life: &Life) -> Result<Arc<dyn FileSystem>, Failure> {
     let shown = directory.display();
     match LocalTree::open(directory, TreeOptions::default()) {
         Ok(tree) => Ok(Arc::new(tree)),
@@ -109,22 +127,28 @@ fn open_tree(directory: &Path) -> Result<Arc<dyn FileSystem>, Failure> {
             ),
             io::ErrorKind::PermissionDenied => format!(
                 "the directory `{shown}` may not be opened by this user; allow it (chmod), or \
-                 serve another one"
+                 serve another one{}",
+                life.hint(&e)
             ),
             _ => format!("cannot open the directory `{shown}`: {e}"),
         })),
     }
 }
 
-fn cannot_listen(protocol: &str, address: &Address, error: &io::Error) -> Failure {
+fn cannot_listen(protocol: &str, address: &Address, error: &io::Error, life: &Life) -> Failure {
     let way_out = match error.kind() {
         io::ErrorKind::AddrInUse => match address {
             Address::Inet(_) => "another program has this port",
-            Address::Unix(_) => "another program listens on it, or a file is in its place",
+            _ => "another program listens on it, or a file is in its place",
         },
         io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        io::ErrorKind::PermissionDenied if life.is_successor() => {
+            "what was given up to serve is needed for it, so it takes a restart instead of an upgrade"
+        }
         io::ErrorKind::PermissionDenied => "this user may not use it",
-        io::ErrorKind::NotFound => "its directory does not exist",
+        io::ErrorKind::NotFound if matches!(address, Address::Unix(_)) => {
+            "its directory does not exist"
+        }
         _ => "",
     };
     let why = if way_out.is_empty() { error.to_string() } else { way_out.to_owned() };

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use medusa_core::transport::Transport;
 use medusa_core::{Close, Context, Frame, Handle, Protocol};
 use medusa_log::Logs;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::SIGUSR1;
 
 /// Does something for each signal that came.
 struct OnSignal<F>(F);
@@ -23,18 +22,13 @@ impl<F: FnMut(&Handle)> Protocol for OnSignal<F> {
     }
 }
 
-/// Stops the server on SIGTERM and SIGINT: at first when what is in flight has finished, or after
-/// `grace`; asked again, at once.
-pub(crate) fn stop_on_signals(handle: &Handle, grace: Duration) -> io::Result<()> {
-    on_signals(handle, &[SIGTERM, SIGINT], move |handle| handle.shutdown(grace))
-}
-
 /// Opens the logs anew on SIGUSR1, as programs that rotate logs ask for it.
 pub(crate) fn reopen_on_signal(handle: &Handle, logs: Logs) -> io::Result<()> {
     on_signals(handle, &[SIGUSR1], move |_| logs.reopen())
 }
 
-fn on_signals(
+/// Calls `act` on the loop's thread for each of these signals that comes.
+pub(crate) fn on_signals(
     handle: &Handle,
     signals: &[i32],
     act: impl FnMut(&Handle) + 'static,

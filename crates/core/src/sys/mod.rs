@@ -1,9 +1,11 @@
 //! System specifics: the only place in the core with `unsafe`, each with a portable fallback.
 
 pub mod beneath;
+pub mod confinement;
 pub mod notice;
 pub mod passed;
 pub mod persona;
+pub mod privileges;
 pub mod unnamed;
 pub mod users;
 

@@ -7,7 +7,8 @@
 //!
 //! While a persona is assumed the thread has no effective capabilities at all. The kernel drops
 //! `CAP_DAC_OVERRIDE` and its like when the file system uid leaves zero, but not
-//! `CAP_SYS_RESOURCE`, under which disk quotas do not bind.
+//! `CAP_SYS_RESOURCE`, under which disk quotas do not bind. What the switch itself needs,
+//! [`CAPABILITIES`], must be permitted to the process; it need not be in effect before.
 //!
 //! A persona that cannot be left aborts the process: going on would serve the next client under
 //! this one's identity.
@@ -18,6 +19,9 @@
 
 use std::io;
 use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
+pub(super) use system::CAPABILITIES;
 
 /// The permission bits that a umask can remove.
 const UMASK_BITS: u32 = 0o777;
@@ -54,8 +58,7 @@ impl Persona {
     /// Runs an operation under this persona on the calling thread, and returns to the thread's
     /// own identity afterwards, also when the operation panics.
     ///
-    /// The operation must not spawn threads, and must not run another persona: inside one there
-    /// is no privilege left to enter another, and that is an error.
+    /// The operation must not spawn threads, and must not run another persona: that is an error.
     ///
     /// # Errors
     ///
@@ -93,6 +96,7 @@ impl Persona {
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::cell::Cell;
     use std::io::{self, Write as _};
     use std::marker::PhantomData;
 
@@ -103,8 +107,17 @@ mod system {
 
     use super::Identity;
 
+    /// What taking on a user's identity needs, and leaving it.
+    pub(in crate::sys) const CAPABILITIES: CapabilitySet =
+        CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+
     /// The id that means "none"; given to `setfsuid` it changes nothing and tells what is set.
     const NO_ID: u32 = u32::MAX;
+
+    thread_local! {
+        /// A persona is assumed. What would permit a second one inside it is only put by.
+        static INSIDE: Cell<bool> = const { Cell::new(false) };
+    }
 
     /// Keeps the thread's own identity while a persona is assumed; dropping it restores it.
     pub(super) struct Assumed {
@@ -122,6 +135,10 @@ mod system {
         if ids.into_iter().any(|&id| id == NO_ID) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "persona with an invalid id"));
         }
+        if INSIDE.get() {
+            let inside = "a persona cannot be taken on inside another";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, inside));
+        }
         let own = Assumed {
             capabilities: capabilities(None)?,
             uid: exchange_fsuid(NO_ID),
@@ -130,16 +147,20 @@ mod system {
             _thread: PhantomData,
         };
         let groups: Vec<Gid> = identity.groups.iter().map(|&id| Gid::from_raw(id)).collect();
+        raise(own.capabilities)?;
         // First, because it is the one step that tells a lack of privilege: while nothing has
         // been changed there is nothing to restore, and the guard must not try.
         if let Err(error) = set_thread_groups(&groups) {
+            let lowered = set_capabilities(None, own.capabilities);
             std::mem::forget(own);
+            lowered?;
             return Err(io::Error::new(
                 io::Error::from(error).kind(),
                 format!("cannot take on the groups of user {}: {error}", identity.uid),
             ));
         }
         // From here on dropping `own` restores, whichever step fails.
+        INSIDE.set(true);
         if !set_fsgid(identity.gid) || !set_fsuid(identity.uid) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -151,16 +172,23 @@ mod system {
         Ok(own)
     }
 
+    /// Puts into effect what is permitted of what the switch needs.
+    fn raise(own: CapabilitySets) -> io::Result<()> {
+        let effective = own.effective | (own.permitted & CAPABILITIES);
+        Ok(set_capabilities(None, CapabilitySets { effective, ..own })?)
+    }
+
     impl Assumed {
         fn restore(&self) -> io::Result<()> {
             // Capabilities come first, for the other steps need them, and again at the end,
             // because the kernel raises some by itself when the file system uid becomes zero.
-            set_capabilities(None, self.capabilities)?;
+            raise(self.capabilities)?;
             set_thread_groups(&self.groups)?;
             if !set_fsgid(self.gid) || !set_fsuid(self.uid) {
                 return Err(io::Error::from(io::ErrorKind::PermissionDenied));
             }
             set_capabilities(None, self.capabilities)?;
+            INSIDE.set(false);
             Ok(())
         }
     }
@@ -415,6 +443,25 @@ mod tests {
                 let before = state();
                 let outcome = persona(ALICE, &[SHARED]).run(|| ());
                 assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+                assert_eq!(state(), before);
+            })
+            .join()
+            .unwrap();
+        }
+
+        #[test]
+        fn what_is_permitted_need_not_be_in_effect() {
+            if skipped("what_is_permitted_need_not_be_in_effect") {
+                return;
+            }
+            let (_dir, path) = file(ALICE, ALICE, 0o600);
+            std::thread::spawn(move || {
+                let (none, permitted) = (CapabilitySet::empty(), super::super::CAPABILITIES);
+                let kept = CapabilitySets { effective: none, permitted, inheritable: none };
+                set_capabilities(None, kept).unwrap();
+                let before = state();
+                let read = persona(ALICE, &[SHARED]).run(|| fs::read(&path)).unwrap();
+                assert_eq!(read.unwrap(), b"secret");
                 assert_eq!(state(), before);
             })
             .join()
