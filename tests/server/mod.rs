@@ -122,6 +122,51 @@ impl Server {
         kill_process(pid, signal).expect("it runs");
     }
 
+    /// Its process id; its successors have others.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// The processes that have taken over, one after the other.
+    pub fn successors(&self) -> Vec<Pid> {
+        self.errors().iter().filter_map(|line| successor(line)).collect()
+    }
+
+    /// The process that serves now.
+    pub fn current(&self) -> Pid {
+        self.successors().last().copied().unwrap_or_else(|| self.pid())
+    }
+
+    /// Has the program replaced, and waits until the new process serves; gives its id.
+    pub fn upgrade(&self) -> Pid {
+        let before = self.errors().len();
+        kill_process(self.current(), Signal::USR2).expect("it runs");
+        let line = self.wait_for_line_after(before, "upgrade", |line| {
+            successor(line).is_some() || line.contains("the upgrade has failed")
+        });
+        successor(&line).unwrap_or_else(|| panic!("{line}"))
+    }
+
+    /// Waits for a line on standard error, behind the first so many, that is as told.
+    pub fn wait_for_line_after(
+        &self,
+        mut behind: usize,
+        what: &str,
+        is_it: impl Fn(&str) -> bool,
+    ) -> String {
+        let mut lines = self.errors.0.lock().expect("nobody panics");
+        loop {
+            if let Some(line) = lines.iter().skip(behind).find(|line| is_it(line)) {
+                return line.clone();
+            }
+            behind = lines.len();
+            let (guard, timed_out) =
+                self.errors.1.wait_timeout(lines, PATIENCE).expect("nobody panics");
+            assert!(!timed_out.timed_out(), "no line about {what}: {guard:?}");
+            lines = guard;
+        }
+    }
+
     /// Waits until nobody can connect any more.
     pub fn wait_until_deaf(&self) {
         let begin = std::time::Instant::now();
@@ -167,8 +212,34 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself, which the test has noticed by other means.
+        for successor in self.successors().into_iter().filter(|pid| is_running(*pid)) {
+            let _ = kill_process(successor, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The process that a line of the log says has taken over.
+fn successor(line: &str) -> Option<Pid> {
+    let (_, rest) = line.split_once("upgraded: process ")?;
+    let (pid, _) = rest.split_once(' ')?;
+    Pid::from_raw(pid.parse().ok()?)
+}
+
+/// Whether a process runs: one that has ended, and that nobody has asked how, does not.
+pub fn is_running(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
+    // The state stands behind the name, which is in brackets.
+    stat.is_ok_and(|stat| !stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z')))
+}
+
+/// Waits until a process has ended.
+pub fn wait_for_end(pid: Pid) {
+    let begin = std::time::Instant::now();
+    while is_running(pid) {
+        assert!(begin.elapsed() < PATIENCE, "process {pid:?} does not end");
+        std::thread::yield_now();
     }
 }
 

@@ -61,6 +61,11 @@ impl Server {
     pub fn stop(&self, grace: Duration) {
         self.remote.call(move |handle| handle.shutdown(grace)).expect("the loop comes round");
     }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(self) {
+        self.thread.join().expect("the loop does not panic");
+    }
 }
 
 /// Sends one word, and tells what came back, or how connecting failed.
