@@ -56,6 +56,11 @@ pub(crate) struct LifeOptions {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) upgrade_timeout: u32,
 
+    /// Some of the server takes on the identities of users, so what that needs is kept of root's
+    /// privileges. Nobody asks for it: it follows from what is served.
+    #[arg(skip)]
+    pub(crate) keep_personas: bool,
+
     /// Seconds that connections have to end by themselves after an upgrade.
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
     pub(crate) drain_timeout: u32,
@@ -143,7 +148,7 @@ impl Life {
             upgrade::Settings {
                 ready_within: Duration::from_secs(options.upgrade_timeout.into()),
                 drain: Duration::from_secs(options.drain_timeout.into()),
-                keep: privileges::kept(),
+                keep: privileges::kept(options),
                 confined: self.confined,
             },
         );

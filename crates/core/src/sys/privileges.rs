@@ -306,4 +306,60 @@ mod tests {
             assert!(error.contains(said), "{user} {group:?}: {error}");
         }
     }
+
+    /// Set in the child process in which `what_personas_need_is_kept_and_passed_on` gives up root.
+    const CHILD: &str = "MEDUSA_TEST_PRIVILEGES_CHILD";
+
+    #[test]
+    fn what_personas_need_is_kept_and_passed_on() {
+        const NAME: &str = "what_personas_need_is_kept_and_passed_on";
+        if std::env::var_os(CHILD).is_some() {
+            return kept_and_passed_on();
+        }
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: {NAME}: needs root");
+            return;
+        }
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([&format!("sys::privileges::tests::{NAME}"), "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    }
+
+    fn kept_and_passed_on() {
+        use super::super::persona::{Identity, Persona};
+        let capabilities_of = |keep| {
+            let cat =
+                || std::process::Command::new("cat").arg("/proc/self/status").output().unwrap();
+            let status = String::from_utf8(pass_on(keep, cat).unwrap().stdout).unwrap();
+            status.lines().filter(|line| line.starts_with("CapEff")).collect::<String>()
+        };
+        let own = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let lines = status.lines().filter(|line| line.starts_with("Cap"));
+            lines.map(|line| line.split_whitespace().last().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let daemon = Account::find("daemon", None).unwrap();
+        // Anybody else's ids can be taken on.
+        let other = Identity { uid: 54321, gid: 54322, groups: vec![54323], umask: 0o022 };
+        let other = Persona::user(other);
+        daemon.assume(Keep::Personas).unwrap();
+        let (nothing, kept) = ("0000000000000000", "00000000000000c0");
+        // Inheritable, permitted, effective, bounding, ambient.
+        let after = [nothing, kept, nothing, kept, nothing];
+        assert_eq!(own(), after);
+        assert!(rustix::thread::set_thread_groups(&[]).is_err(), "it has no effect by itself");
+        other.run(|| ()).unwrap();
+        assert_eq!(capabilities_of(Keep::Personas), format!("CapEff:\t{kept}"));
+        assert_eq!(own(), after);
+        assert_eq!(capabilities_of(Keep::Nothing), format!("CapEff:\t{nothing}"));
+        // What a process does that was started so; and later it may give up the rest too.
+        daemon.assume(Keep::Personas).unwrap();
+        assert_eq!(own(), after);
+        daemon.assume(Keep::Nothing).unwrap();
+        assert!(other.run(|| ()).is_err());
+        assert!(Account::find("nobody", None).unwrap().assume(Keep::Nothing).is_err());
+    }
 }
