@@ -355,18 +355,6 @@ fn connections_that_do_not_end_are_dropped_when_the_time_is_over() {
     asks(&mut server.connect());
 }
 
-/// Each process once put a confinement of its own on that of the one before, up to the kernel's
-/// limit of 16.
-#[test]
-fn the_seventeenth_upgrade_failed() {
-    let directory = directory();
-    let server = Server::of(directory.path());
-    for _ in 0..17 {
-        server.upgrade();
-    }
-    asks(&mut server.connect());
-}
-
 #[test]
 fn a_variable_that_nobody_wrote_is_refused_and_one_for_another_process_is_not_ours() {
     let directory = directory();

@@ -111,9 +111,9 @@ mod system {
     };
     use rustix::io::Errno;
     use rustix::thread::{
-        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-        configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
-        set_keep_capabilities, set_no_new_privs,
+        CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
+        remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities,
+        set_no_new_privs,
     };
 
     use super::{Account, AccountError, Keep};
@@ -182,9 +182,9 @@ mod system {
             setresuid(uid, uid, uid)?;
             set_keep_capabilities(false)?;
         }
-        clear_ambient_capability_set()?;
         let none = CapabilitySet::empty();
         let permitted = before.permitted & kept;
+        // What is not inheritable is not ambient either.
         set_capabilities(None, CapabilitySets { effective: none, permitted, inheritable: none })?;
         verify(account)
     }
