@@ -1,5 +1,5 @@
 //! What passes between the process and a service manager that speaks systemd's protocols:
-//! sockets (sd_listen_fds(3)), notices (sd_notify(3)) and the watchdog (sd_watchdog_enabled(3)).
+//! sockets (`sd_listen_fds`), notices (`sd_notify`) and the watchdog (`sd_watchdog_enabled`).
 //!
 //! The one design choice: notices are sent at once and never waited for. Nobody hears when one is
 //! lost, which the protocol allows: the service manager has timeouts of its own.
@@ -145,7 +145,7 @@ fn watchdog(microseconds: Option<&str>, pid: Option<&str>, own: u32) -> Option<D
     ours.then(|| Duration::from_micros(every))
 }
 
-/// The address behind NOTIFY_SOCKET: a path, or with `@` the name of an abstract socket.
+/// The address behind `NOTIFY_SOCKET`: a path, or with `@` the name of an abstract socket.
 fn address_of(text: &OsString) -> Option<SocketAddr> {
     match text.as_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(text).ok(),

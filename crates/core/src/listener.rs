@@ -153,18 +153,15 @@ impl Listener {
         // Whoever made it may have chosen otherwise.
         socket.set_nonblocking(true)?;
         socket.listen(backlog(options))?;
-        let socket = match &address {
-            Address::Unix(path) => {
-                if name.is_none() {
-                    set_mode(path, options)?;
-                }
-                let file = name.is_none().then(|| SocketFile::new(path));
-                Socketed::Unix(mio::net::UnixListener::from_std(socket.into()), file)
+        let socket = if let Address::Unix(path) = &address {
+            if name.is_none() {
+                set_mode(path, options)?;
             }
-            _ => {
-                prepare_inet(&socket, &address)?;
-                Socketed::Tcp(mio::net::TcpListener::from_std(socket.into()))
-            }
+            let file = name.is_none().then(|| SocketFile::new(path));
+            Socketed::Unix(mio::net::UnixListener::from_std(socket.into()), file)
+        } else {
+            prepare_inet(&socket, &address)?;
+            Socketed::Tcp(mio::net::TcpListener::from_std(socket.into()))
         };
         let (ready, counts) = (true, Rc::default());
         Ok(Self { socket, service, address, name, chosen, counts, ready, rests_until: None })
