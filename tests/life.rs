@@ -6,7 +6,7 @@ mod server;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -52,10 +52,10 @@ fn sockets_from_systemd_are_used_by_address_and_by_name() {
         rustix::io::dup(&spare).expect("a descriptor"),
     ];
     // The numbers from 3 on, and the id of the process that is meant, as systemd does it.
-    let mut script = String::new();
-    for (number, descriptor) in (3..).zip(&passed) {
-        script += &format!("exec {number}<&{}; ", descriptor.as_raw_fd());
-    }
+    let as_number = |(number, descriptor): (i32, &OwnedFd)| {
+        format!("exec {number}<&{}; ", descriptor.as_raw_fd())
+    };
+    let mut script: String = (3..).zip(&passed).map(as_number).collect();
     script += "LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=tcp:web:spare exec \"$@\"";
     let mut command = Command::new("bash");
     command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_medusa")]).arg(directory.path());

@@ -431,8 +431,11 @@ impl Reactor {
                 self.retiring = true;
                 self.listeners.values_mut().for_each(Listener::leave_file);
                 self.drop_listeners();
-                for datagrams in self.datagrams.values_mut().filter(|d| !d.chosen) {
-                    datagrams.sender.close();
+                // At once, so that from now on the other process has all that comes.
+                for (_, mut datagrams) in self.datagrams.extract_if(|_, d| !d.chosen) {
+                    datagrams.flush();
+                    // Closing takes it out of the poll where this fails.
+                    let _ = self.poll.registry().deregister(&mut datagrams.socket);
                 }
                 self.engine.retire();
             }
