@@ -7,8 +7,8 @@
 //!
 //! While a persona is assumed the thread has no effective capabilities at all. The kernel drops
 //! `CAP_DAC_OVERRIDE` and its like when the file system uid leaves zero, but not
-//! `CAP_SYS_RESOURCE`, under which disk quotas do not bind. What the switch itself needs,
-//! `CAP_SETUID` and `CAP_SETGID`, must be permitted to the process but need not be in effect before.
+//! `CAP_SYS_RESOURCE`, under which disk quotas do not bind. What the switch itself needs
+//! (`CAP_SETUID`, `CAP_SETGID`) must be permitted to the process, and need not be in effect before.
 //!
 //! A persona that cannot be left aborts the process: going on would serve the next client under
 //! this one's identity.
