@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use server::{PATIENCE, Server, get, medusa, read_answer, wait_for_end};
+use server::{PATIENCE, Server, get, install, medusa, read_answer, wait_for_end};
 
 /// A directory that any user may enter, with a file that any user may read.
 fn directory() -> tempfile::TempDir {
@@ -178,7 +178,7 @@ fn privileges_are_given_up_by_all_threads_and_for_good() {
     fs::create_dir(directory.path().join("listed")).expect("it is made");
     // Where the user finds the program that is to replace it.
     let program = directory.path().join("medusa");
-    fs::copy(env!("CARGO_BIN_EXE_medusa"), &program).expect("it is copied");
+    install(Path::new(env!("CARGO_BIN_EXE_medusa")), &program);
     let run = directory.path().join("run");
     fs::create_dir(&run).expect("it is made");
     chown(&run, Some(1), Some(1)).expect("root may");
@@ -263,7 +263,7 @@ fn a_user_that_cannot_be_taken_on_is_told_with_the_way_out() {
 fn the_server_is_confined_where_the_kernel_can() {
     let directory = directory();
     let program = directory.path().join("medusa");
-    fs::copy(env!("CARGO_BIN_EXE_medusa"), &program).expect("it is copied");
+    install(Path::new(env!("CARGO_BIN_EXE_medusa")), &program);
     let command = |confine: &str| {
         let mut command = Command::new(&program);
         command.arg(directory.path()).args(["--http", "127.0.0.1:0", "--confine", confine]);
@@ -294,10 +294,10 @@ fn the_server_is_confined_where_the_kernel_can() {
         }
         assert_eq!(ask(server, "/f"), 200);
     }
-    let next = directory.path().join("next");
-    fs::write(&next, "#!/bin/sh\nexit 3\n").expect("it is written");
-    fs::set_permissions(&next, fs::Permissions::from_mode(0o755)).expect("it is allowed");
-    fs::rename(&next, &program).expect("it is put there");
+    let script = directory.path().join("script");
+    fs::write(&script, "#!/bin/sh\nexit 3\n").expect("it is written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is allowed");
+    install(&script, &program);
     for (server, confined) in servers.iter().map(|(s, c)| (s, *c)).chain([(&free, false)]) {
         kill_process(server.current(), Signal::USR2).expect("it runs");
         let line = server.wait_for_line("the upgrade has failed");

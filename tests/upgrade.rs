@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use rustix::process::{Signal, kill_process};
 use server::{
-    PATIENCE, Server, get, is_running, medusa, noise, read_answer, read_head, wait_for_end,
+    PATIENCE, Server, get, install, is_running, medusa, noise, read_answer, read_head, wait_for_end,
 };
 
 /// A file that is much larger than what the sockets between us can hold.
@@ -45,16 +45,15 @@ impl Installed {
     }
 
     fn install_real(&self) {
-        fs::copy(env!("CARGO_BIN_EXE_medusa"), self.path("next")).expect("it is copied");
-        fs::rename(self.path("next"), self.path("medusa")).expect("it is put there");
+        install(Path::new(env!("CARGO_BIN_EXE_medusa")), &self.path("medusa"));
     }
 
     /// Puts something else in the program's place.
     fn install(&self, content: &str) {
-        fs::write(self.path("next"), content).expect("it is written");
+        fs::write(self.path("script"), content).expect("it is written");
         let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(self.path("next"), mode).expect("it is allowed");
-        fs::rename(self.path("next"), self.path("medusa")).expect("it is put there");
+        fs::set_permissions(self.path("script"), mode).expect("it is allowed");
+        install(&self.path("script"), &self.path("medusa"));
     }
 
     fn start(&self, options: &[&str]) -> Server {
@@ -384,7 +383,7 @@ fn the_program_is_looked_for_where_it_was_called() {
     let mut command = Command::new("./current");
     command.current_dir(installed.directory.path()).args([".", "--http", "127.0.0.1:0"]);
     let server = Server::start(&mut command);
-    fs::copy(env!("CARGO_BIN_EXE_medusa"), installed.path("second")).expect("it is copied");
+    install(Path::new(env!("CARGO_BIN_EXE_medusa")), &installed.path("second"));
     fs::remove_file(&link).expect("it is removed");
     std::os::unix::fs::symlink("second", &link).expect("it is linked");
     let new = server.upgrade();

@@ -181,9 +181,12 @@ impl Upgrade {
         let pid = child.id();
         *state = State::Replaced(pid);
         drop(state);
-        tracing::info!("upgraded: process {pid} serves now, this one finishes what is in flight");
         self.0.notifier.replaced_by(pid);
-        self.0.handle.retire(self.0.settings.drain);
+        self.0.handle.retire(self.0.settings.drain, move || {
+            tracing::info!(
+                "upgraded: process {pid} serves now, this one finishes what is in flight"
+            );
+        });
     }
 
     /// The new process will never serve.

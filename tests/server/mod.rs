@@ -243,6 +243,17 @@ pub fn wait_for_end(pid: Pid) {
     }
 }
 
+/// Puts a copy of a program into a place, which another may have had.
+///
+/// Another process writes it: what this one has open for writing, a program that another test
+/// starts at that moment has open too, and until it runs nobody can run what is written.
+pub fn install(program: &Path, place: &Path) {
+    let next = place.with_extension("next");
+    let copied = Command::new("cp").arg("-p").args([program, &next]).status();
+    assert!(copied.expect("there is a cp").success());
+    std::fs::rename(next, place).expect("it is put there");
+}
+
 /// Whether a foreign client is missing; says so on standard error, past the capture of output,
 /// so that skipped tests can be counted.
 pub fn is_missing(client: &str, test: &str) -> bool {

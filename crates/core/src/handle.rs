@@ -95,6 +95,7 @@ pub(crate) enum Command {
     },
     Retire {
         grace: Duration,
+        then: Box<dyn FnOnce()>,
     },
     Shutdown {
         grace: Duration,
@@ -325,8 +326,9 @@ impl Handle {
     /// Leaves the listeners to the process that has taken them over: accepts nothing more, tells
     /// every connection ([`Protocol::retire`]), and ends the loop when all have ended, or after
     /// `grace`. The files of Unix-domain sockets stay. [`Handle::shutdown`] still ends it sooner.
-    pub fn retire(&self, grace: Duration) {
-        self.command(Command::Retire { grace });
+    /// `then` is called when all connections have been told; never, if the loop stops already.
+    pub fn retire(&self, grace: Duration, then: impl FnOnce() + 'static) {
+        self.command(Command::Retire { grace, then: Box::new(then) });
     }
 
     /// Stops listening, asks every connection to finish, and ends the loop when all have, or

@@ -423,7 +423,7 @@ impl Reactor {
                 self.engine.shut_down();
             }
             Command::Passed { then } => then(self.passed_sockets()),
-            Command::Retire { grace } => {
+            Command::Retire { grace, then } => {
                 if self.stopping.is_some() {
                     return;
                 }
@@ -438,6 +438,7 @@ impl Reactor {
                     let _ = self.poll.registry().deregister(&mut datagrams.socket);
                 }
                 self.engine.retire();
+                then();
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)

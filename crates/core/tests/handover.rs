@@ -113,7 +113,7 @@ fn sockets_go_over_and_connections_stay() {
     assert_eq!(left, std::slice::from_ref(&tcp), "nobody asked for it");
     assert_ne!(again, tcp);
 
-    old.remote.call(|handle| handle.retire(GRACE)).expect("the loop comes round");
+    old.remote.call(|handle| handle.retire(GRACE, || ())).expect("the loop comes round");
     let mut said = String::new();
     retired.read_to_string(&mut said).expect("an ordinary end");
     assert_eq!(said, "bye");

@@ -97,7 +97,9 @@ mod system {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
     use std::fs;
+    use std::os::fd::AsRawFd;
 
     /// On a thread of its own, which is all that is confined.
     #[test]
@@ -122,6 +124,13 @@ mod tests {
             assert_eq!(fs::read_dir(path("read")).unwrap().count(), 1);
             fs::write(path("write/new"), "").unwrap();
             fs::rename(path("write/new"), path("write/f")).unwrap();
+            // An upload: it has no name until it is whole.
+            let flags = OFlags::TMPFILE | OFlags::WRONLY;
+            if let Ok(file) = rustix::fs::open(path("write"), flags, Mode::RUSR) {
+                let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let named = path("write/linked");
+                rustix::fs::linkat(CWD, unnamed, CWD, named, AtFlags::SYMLINK_FOLLOW).unwrap();
+            }
             drop(std::os::unix::net::UnixListener::bind(path("read/s")).unwrap());
             fs::remove_file(path("read/s")).unwrap();
             assert_eq!(io::read_to_string(&open).unwrap(), "other", "it was open already");

@@ -332,11 +332,12 @@ impl Harness {
                 self.engine.shut_down();
             }
             Command::Passed { then } => then(Err(io::ErrorKind::Unsupported.into())),
-            Command::Retire { grace } => {
+            Command::Retire { grace, then } => {
                 self.stopping = Some(self.now + grace.min(MAX_GRACE));
                 self.retiring = true;
                 self.listeners.clear();
                 self.engine.retire();
+                then();
             }
             Command::Timer { .. }
             | Command::CancelTimer(_)

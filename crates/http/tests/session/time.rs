@@ -7,8 +7,8 @@ use medusa_core::testing::How;
 use medusa_http::HttpSettings;
 
 use crate::server::{
-    Answer, Feeds, Server, Shelf, answers, assert_ended, echo, fed, get, later, now, only,
-    post_chunked, says, statuses,
+    Answer, Bench, Feeds, Server, Shelf, answers, assert_ended, echo, fed, get, later, now, only,
+    post_chunked, says, statuses, undecided,
 };
 
 const HEAD: Duration = Duration::from_secs(10);
@@ -301,7 +301,7 @@ fn a_shutdown_does_not_wait_longer_than_its_grace() {
 const RETIRE_IDLE: Duration = Duration::from_secs(10);
 
 fn retire(server: &mut Server) {
-    server.h.handle().retire(Duration::from_secs(3600));
+    server.h.handle().retire(Duration::from_secs(3600), || ());
     server.h.run();
 }
 
@@ -365,6 +365,28 @@ fn a_late_reply_that_is_not_written_yet_is_the_last() {
     peer.close_write();
     server.h.run();
     assert!(server.h.has_stopped());
+}
+
+#[test]
+fn the_reply_to_an_undecided_request_is_the_last() {
+    for pass in [true, false] {
+        let bench = Bench::default();
+        let mut server = Server::new(vec![undecided("/", &bench), now("/", "now")]);
+        let (peer, _) = server.send(get("/1", ""));
+        retire(&mut server);
+        assert_ended(&peer, None);
+        if pass {
+            bench.take().pass();
+        } else {
+            bench.take().reply(says("no"));
+        }
+        server.h.run();
+        let answer = only(answers(&peer.take()));
+        assert!(answer.text() == if pass { "now" } else { "no" } && answer.closes());
+        peer.close_write();
+        server.h.run();
+        assert!(server.h.has_stopped());
+    }
 }
 
 #[test]
