@@ -30,7 +30,7 @@ pub(super) fn give_up(options: &LifeOptions) -> Result<(), Failure> {
             _ => Failure::System(format!("cannot become {user}: {e}")),
         })?;
     } else if rustix::process::geteuid().is_root() {
-        tracing::info!("running as root; --user NAME gives that up when everything is open");
+        tracing::debug!("running as root; --user NAME gives that up when everything is open");
     }
     if !options.allow_new_privileges
         && let Err(e) = forbid_new()
