@@ -332,19 +332,24 @@ impl Engine {
     /// Asks every connection to finish what is in flight and to close.
     pub(crate) fn shut_down(&mut self) {
         self.stopping = true;
-        self.drive_all(Cause::Shutdown);
+        self.drive_all(Cause::Shutdown, |_| true);
     }
 
     /// Tells every connection that another process has taken over the listeners.
     pub(crate) fn retire(&mut self) {
-        self.drive_all(Cause::Retire);
+        self.drive_all(Cause::Retire, |_| true);
     }
 
-    /// Drives every connection that is not the server's own.
-    fn drive_all(&mut self, cause: Cause) {
+    /// Tells the connections of one listener that it is not what it was.
+    pub(crate) fn retire_listener(&mut self, listener: u32) {
+        self.drive_all(Cause::Retire, |io| io.listener == listener);
+    }
+
+    /// Drives every connection that is not the server's own and fits.
+    fn drive_all(&mut self, cause: Cause, fits: impl Fn(&Io) -> bool) {
         let ids: Vec<_> = self.channels.keys().collect();
         for id in ids {
-            if self.channels.get(id).is_some_and(|c| !c.io.background) {
+            if self.channels.get(id).is_some_and(|c| !c.io.background && fits(&c.io)) {
                 self.drive(id, cause);
             }
         }

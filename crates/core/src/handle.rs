@@ -22,6 +22,7 @@ use crate::limits::ChannelSettings;
 use crate::listener::ListenOptions;
 use crate::passed::PassedSocket;
 use crate::protocol::{Protocol, Service};
+use crate::reactor::{ListenerChange, NotBound};
 use crate::sys;
 use crate::transport::Transport;
 
@@ -80,6 +81,13 @@ pub(crate) enum Command {
         then: Heard<io::Result<(ListenerId, Address)>>,
     },
     Unlisten(ListenerId),
+    ChangeListeners {
+        change: ListenerChange,
+        then: Heard<Result<Vec<(ListenerId, Address)>, NotBound>>,
+    },
+    Limit {
+        max_connections: usize,
+    },
     Bind {
         address: Address,
         protocol: Box<dyn DatagramProtocol>,
@@ -265,6 +273,22 @@ impl Handle {
     /// Stops a listener; the connections that it accepted go on.
     pub fn unlisten(&self, id: ListenerId) {
         self.command(Command::Unlisten(id));
+    }
+
+    /// Adds, changes and stops listeners as a whole; `then` hears the names of those that were
+    /// added and the addresses they really have, or that nothing was changed and why.
+    pub fn change_listeners(
+        &self,
+        change: ListenerChange,
+        then: impl FnOnce(Result<Vec<(ListenerId, Address)>, NotBound>) + 'static,
+    ) {
+        self.command(Command::ChangeListeners { change, then: Box::new(then) });
+    }
+
+    /// Sets how many connections may be open at once. Those that are over it go on; no further
+    /// ones are accepted until enough have ended.
+    pub fn limit_connections(&self, max_connections: usize) {
+        self.command(Command::Limit { max_connections });
     }
 
     /// Binds a UDP socket; `then` hears the address it really has.

@@ -59,7 +59,8 @@ pub trait Protocol {
         Err(Close::Flush)
     }
 
-    /// Called when another process has taken over the listeners: new connections go there, and
+    /// Called when another process has taken over the listeners, or when the listener that this
+    /// connection came from has gone or has another service: new connections go elsewhere, and
     /// this one should end where its peer loses nothing by it, within a time that may be hours.
     /// Unless told otherwise it goes on until its peer ends it.
     fn retire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {

@@ -5,6 +5,8 @@
 //! carry out what needs a socket or a thread. The first thing that stands behind it is mio,
 //! edge-triggered: each socket is registered once, for both directions, and never again.
 
+mod change;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -30,6 +32,7 @@ use crate::listener::{Counts, Listener, Reserve, asked_for_any_port, is_exhauste
 use crate::passed::{Kind, PassedSocket, Waiting};
 use crate::pool::Pool;
 use crate::protocol::Service;
+pub use crate::reactor::change::{Bind, ListenerChange, NotBound};
 use crate::remote::{Message, Remote};
 use crate::transport::Transport;
 
@@ -402,12 +405,9 @@ impl Reactor {
             Command::Listen { address, service, options, then } => {
                 then(self.listen(&address, service, options));
             }
-            Command::Unlisten(id) => {
-                if let Some(mut listener) = self.listeners.remove(&id.0) {
-                    listener.deregister(self.poll.registry());
-                }
-                self.show();
-            }
+            Command::Unlisten(id) => self.unlisten(id),
+            Command::ChangeListeners { change, then } => then(self.change_listeners(change)),
+            Command::Limit { max_connections } => self.settings.max_connections = max_connections,
             Command::Bind { address, protocol, then } => then(self.bind(&address, protocol)),
             Command::Poll { source, ready, then } => then(self.poll_descriptor(source, ready)),
             Command::Shutdown { grace } => {

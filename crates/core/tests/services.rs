@@ -13,8 +13,11 @@ use common::{Echo, PATIENCE, client, echoed, inet, join, look, read_all, serve_w
 use medusa_core::datagram::{DatagramProtocol, DatagramSender};
 use medusa_core::handle::JobLost;
 use medusa_core::inspect::Value;
-use medusa_core::reactor::ListenOptions;
-use medusa_core::{Address, ChannelSettings, Handle, Peer, Protocol, Reactor, Service, Settings};
+use medusa_core::reactor::{Bind, ListenOptions, ListenerChange};
+use medusa_core::{
+    Address, ChannelSettings, Close, Context, Frame, Handle, Peer, Protocol, Reactor, Service,
+    Settings,
+};
 
 /// Gives datagrams back; an idle socket also sends what a timer gives it.
 struct UdpEcho(SocketAddr);
@@ -174,5 +177,64 @@ fn a_panic_in_a_service_or_a_call_ended_the_loop() {
     server.remote.call(call).expect("room");
     echoed(&mut client(&address));
     assert_eq!(look(&server, "reactor", "panics"), Some(Value::Count(2)));
+    join(server);
+}
+
+/// Says one word to whoever connects, and ends.
+struct Says(&'static [u8]);
+
+impl Protocol for Says {
+    fn opened(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        cx.send(self.0);
+        Err(Close::Flush)
+    }
+
+    fn input(&mut self, _: Frame<'_>, _: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+fn says(address: &Address, word: &'static [u8]) -> Bind {
+    let service = medusa_core::service("says", move |_, _| Says(word));
+    Bind { address: address.clone(), service, options: ListenOptions::default() }
+}
+
+#[test]
+fn listeners_change_as_a_whole_or_not_at_all() {
+    let any = || inet("127.0.0.1:0");
+    let (added, server) = serve_with(Settings::default(), move |reactor| {
+        let bind = vec![says(&any(), b"old"), says(&any(), b"old")];
+        let change = ListenerChange { bind, ..ListenerChange::default() };
+        reactor.change_listeners(change).expect("both are bound")
+    });
+    let [(kept, kept_at), (gone, gone_at)] = &added[..] else { panic!("{added:?}") };
+    let change = |second: &Address| {
+        let (tell, hear) = mpsc::channel();
+        let (kept, gone, second) = (*kept, *gone, second.clone());
+        let call = move |handle: &Handle| {
+            let change = ListenerChange {
+                bind: vec![says(&any(), b"new"), says(&second, b"new")],
+                serve: vec![(kept, says(&second, b"new").service)],
+                stop: vec![gone],
+            };
+            handle.change_listeners(change, move |done| tell.send(done).expect("it waits"));
+        };
+        server.remote.call(call).expect("there is room");
+        hear.recv().expect("it is told")
+    };
+    let said = |address: &Address| read_all(&mut client(address));
+    let open = || look(&server, "listeners", "open");
+    // The second new one cannot be bound, so the first is gone again and nothing has changed.
+    let error = change(gone_at).expect_err("its address is taken");
+    assert_eq!((error.place, error.error.kind()), (1, std::io::ErrorKind::AddrInUse));
+    assert_eq!(open(), Some(Value::Count(2)));
+    assert_eq!((&*said(kept_at), &*said(gone_at)), (&b"old"[..], &b"old"[..]));
+    let added = change(&any()).expect("both are bound");
+    assert_eq!(open(), Some(Value::Count(3)));
+    for address in [kept_at, &added[0].1, &added[1].1] {
+        assert_eq!(said(address), b"new");
+    }
+    let Address::Inet(gone) = gone_at else { panic!("{gone_at}") };
+    assert!(std::net::TcpStream::connect(gone).is_err());
     join(server);
 }

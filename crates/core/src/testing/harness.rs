@@ -16,6 +16,7 @@ use crate::handle::{Command, Connect, Handle, JobLost, ListenerId, Then, Work};
 use crate::inspect::{self, Outcome, Query};
 use crate::limits::{ChannelSettings, MAX_GRACE, POOL_QUEUE};
 use crate::protocol::{Protocol, Service};
+use crate::reactor::{Bind, ListenerChange, NotBound};
 use crate::transport::Transport;
 
 /// Where the virtual clock starts, in seconds since 1970: the first second of the year 2100,
@@ -299,14 +300,10 @@ impl Harness {
                 self.engine.start(id);
             }
             Command::Listen { address, service, then, .. } => {
-                let bound = self.bind(address).map(|address| {
-                    self.numbers += 1;
-                    let id = ListenerId(self.numbers);
-                    self.listeners.push((id, address.clone(), service));
-                    (id, address)
-                });
-                then(bound);
+                then(self.listen(address, service));
             }
+            Command::ChangeListeners { change, then } => then(self.change_listeners(change)),
+            Command::Limit { .. } => {}
             Command::Unlisten(id) => self.listeners.retain(|(listener, ..)| *listener != id),
             Command::Bind { address, mut protocol, then } => {
                 let bound = self.bind(address).and_then(|address| match address {
@@ -349,6 +346,42 @@ impl Harness {
     }
 
     /// Chooses a port where the address leaves it open.
+    fn listen(
+        &mut self,
+        address: Address,
+        service: Rc<dyn Service>,
+    ) -> io::Result<(ListenerId, Address)> {
+        let address = self.bind(address)?;
+        self.numbers += 1;
+        let id = ListenerId(self.numbers);
+        self.listeners.push((id, address.clone(), service));
+        Ok((id, address))
+    }
+
+    fn change_listeners(
+        &mut self,
+        change: ListenerChange,
+    ) -> Result<Vec<(ListenerId, Address)>, NotBound> {
+        let before = self.listeners.len();
+        let mut added = Vec::new();
+        for (place, Bind { address, service, .. }) in change.bind.into_iter().enumerate() {
+            match self.listen(address, service) {
+                Ok(bound) => added.push(bound),
+                Err(error) => {
+                    self.listeners.truncate(before);
+                    return Err(NotBound { place, error });
+                }
+            }
+        }
+        for (id, service) in change.serve {
+            for listener in self.listeners.iter_mut().filter(|(listener, ..)| *listener == id) {
+                listener.2 = service.clone();
+            }
+        }
+        self.listeners.retain(|(listener, ..)| !change.stop.contains(listener));
+        Ok(added)
+    }
+
     fn bind(&mut self, mut address: Address) -> io::Result<Address> {
         if let Some(kind) = self.bind_faults.pop_front() {
             return Err(kind.into());

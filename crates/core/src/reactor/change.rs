@@ -1,0 +1,106 @@
+//! A change of listeners that happens as a whole or not at all, for servers that are configured
+//! anew while they run.
+//!
+//! The one design choice: everything that can fail is done first. Only when all new sockets are
+//! bound do the kept ones get their new services and the old ones go; nobody has been accepted
+//! before that.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use crate::address::Address;
+use crate::handle::ListenerId;
+use crate::listener::ListenOptions;
+use crate::protocol::Service;
+use crate::reactor::Reactor;
+
+/// A change of the loop's listeners.
+#[derive(Default)]
+pub struct ListenerChange {
+    /// Listeners to be added.
+    pub bind: Vec<Bind>,
+    /// Listeners that stay, with the service that makes the protocols of connections accepted
+    /// from now on. Connections that are open are told to retire.
+    pub serve: Vec<(ListenerId, Rc<dyn Service>)>,
+    /// Listeners that go; the connections that they accepted are told to retire.
+    pub stop: Vec<ListenerId>,
+}
+
+/// A listener to be added.
+pub struct Bind {
+    /// Where it listens.
+    pub address: Address,
+    /// Makes the protocols of its connections.
+    pub service: Rc<dyn Service>,
+    /// How it listens.
+    pub options: ListenOptions,
+}
+
+/// A listener could not be added, and nothing was changed.
+#[derive(Debug)]
+pub struct NotBound {
+    /// Its place in [`ListenerChange::bind`].
+    pub place: usize,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl fmt::Display for NotBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen at the new address number {}: {}", self.place + 1, self.error)
+    }
+}
+
+impl std::error::Error for NotBound {}
+
+impl Reactor {
+    /// Changes the listeners, before or while the loop runs. Gives, in their order, the names of
+    /// those that were added and the addresses that were really bound.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be added; then everything is as before. A listener that is stopped
+    /// by the same change still holds its address. When the loop is stopping none can be added.
+    pub fn change_listeners(
+        &mut self,
+        change: ListenerChange,
+    ) -> Result<Vec<(ListenerId, Address)>, NotBound> {
+        let mut added = Vec::with_capacity(change.bind.len());
+        for (place, Bind { address, service, options }) in change.bind.into_iter().enumerate() {
+            let bound = if self.stopping.is_some() {
+                Err(io::Error::other("the server is stopping"))
+            } else {
+                self.listen(&address, service, options)
+            };
+            match bound {
+                Ok(bound) => added.push(bound),
+                Err(error) => {
+                    for (id, _) in added {
+                        self.unlisten(id);
+                    }
+                    return Err(NotBound { place, error });
+                }
+            }
+        }
+        for (id, service) in change.serve {
+            if let Some(listener) = self.listeners.get_mut(&id.0) {
+                listener.service = service;
+                self.engine.retire_listener(id.0);
+            }
+        }
+        for id in change.stop {
+            self.unlisten(id);
+            self.engine.retire_listener(id.0);
+        }
+        self.show();
+        Ok(added)
+    }
+
+    pub(super) fn unlisten(&mut self, id: ListenerId) {
+        if let Some(mut listener) = self.listeners.remove(&id.0) {
+            listener.deregister(self.poll.registry());
+        }
+        self.show();
+    }
+}
