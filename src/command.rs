@@ -2,19 +2,20 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use medusa_core::Address;
 use medusa_log::{Destination, Rotate};
 
+use crate::config::Source;
 use crate::life::LifeOptions;
 use crate::passwd::Passwd;
 
 /// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
 #[derive(Parser, Debug)]
 #[command(name = "medusa", version, about, long_about = None, disable_help_subcommand = true)]
-#[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
+#[command(override_usage = "medusa [serve] [OPTIONS] [DIR]\n       medusa COMMAND")]
 #[command(after_help = "`medusa serve --help` lists the options of serving.")]
 pub(crate) struct Medusa {
     /// What to do; `serve` may be left out.
@@ -24,25 +25,52 @@ pub(crate) struct Medusa {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Serves a directory. `medusa DIR` is short for `medusa serve DIR`.
+    /// Serves a directory, or what a configuration says. `medusa DIR` is short for `medusa serve
+    /// DIR`.
     ///
     /// Prints one line `listening PROTOCOL ADDRESS` for each listener on standard output, then
     /// `ready`. Everything else goes to standard error. SIGTERM and SIGINT finish what is in
-    /// flight, a second one stops at once. SIGUSR1 opens the logs anew. SIGUSR2 puts the program
-    /// that now stands in this one's place in charge, without losing a connection.
-    #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]")]
+    /// flight, a second one stops at once. SIGHUP reads the configuration file again, SIGUSR1
+    /// opens the logs anew. SIGUSR2 puts the program that now stands in this one's place in charge,
+    /// without losing a connection.
+    #[command(
+        override_usage = "medusa [serve] [OPTIONS] [DIR]\n       medusa [serve] --config FILE"
+    )]
     Serve(Serve),
-
+    /// Checks a configuration file, and that the directories in it exist; serves nothing.
+    ///
+    /// Exit status 0 if `serve` could start with it, 2 if not.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Prints the effective configuration with every key, its value and what it is for.
+    ///
+    /// The output is a configuration itself: without a file it is one to begin with.
+    #[command(override_usage = "medusa config [OPTIONS] [DIR]\n       medusa config --config FILE")]
+    Config(Show),
+    /// Prints the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Prints the man page.
+    Man,
     /// Adds a user to a password file, changes a password, or removes a user.
     Passwd(Passwd),
 }
 
 /// How to serve.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
     /// The directory to serve.
     #[arg(default_value = ".", value_name = "DIR")]
     pub(crate) directory: PathBuf,
+
+    /// The configuration file, instead of all other options.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub(crate) config: Option<PathBuf>,
 
     /// Where to listen for HTTP: IP:PORT, :PORT, unix:PATH, or systemd:NAME for a socket that
     /// systemd passes; port 0 lets the system choose. May be given several times.
@@ -61,8 +89,8 @@ pub(crate) struct Serve {
 
     /// Where to log a line for each request: a file, - (standard output), stderr, syslog,
     /// syslog:unix:PATH, syslog:IP:PORT, or off.
-    #[arg(long, value_name = "DEST")]
-    pub(crate) access_log: Option<AccessLogTo>,
+    #[arg(long, value_name = "DEST", value_parser = destination)]
+    pub(crate) access_log: Option<String>,
 
     /// What the line of a request looks like.
     #[arg(long, value_name = "FORM", default_value = "combined")]
@@ -82,20 +110,32 @@ pub(crate) struct Serve {
     pub(crate) life: LifeOptions,
 }
 
-/// Where the lines of requests go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AccessLogTo {
-    /// Nowhere.
-    Off,
-    /// There.
-    Log(Destination),
+/// Checks the name of a destination, which is taken apart where files name one too.
+fn destination(text: &str) -> Result<String, String> {
+    if text != "off" {
+        text.parse::<Destination>()?;
+    }
+    Ok(text.to_owned())
 }
 
-impl FromStr for AccessLogTo {
-    type Err = String;
+/// Which configuration to show.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Show {
+    /// Prints all that can be configured instead, as a page in Markdown.
+    #[arg(long, exclusive = true)]
+    pub(crate) reference: bool,
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::Log) }
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+impl Serve {
+    /// Where the configuration comes from.
+    pub(crate) fn source(self) -> Source {
+        match self.config {
+            Some(file) => Source::File(file),
+            None => Source::Flags(self),
+        }
     }
 }
 
@@ -136,11 +176,26 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// Puts `serve` in where no command was named.
+impl LogLevel {
+    /// The levels by their names in the configuration.
+    pub(crate) const WORDS: &[(&str, Self)] = &[
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+/// Puts `serve` in where no command was named. A directory that is called like a command is
+/// named as `./check`.
 pub(crate) fn with_default(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = Medusa::command();
     let named = arguments.get(1).and_then(|a| a.to_str()).is_some_and(|first| {
-        matches!(first, "serve" | "passwd" | "-h" | "--help" | "-V" | "--version")
+        matches!(first, "-h" | "--help" | "-V" | "--version")
+            || command.find_subcommand(first).is_some()
     });
     if !named {
         arguments.insert(1.min(arguments.len()), "serve".into());
@@ -154,9 +209,10 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Serve {
         let arguments = ["medusa"].iter().chain(arguments).map(OsString::from);
-        let command = Medusa::parse_from(with_default(arguments)).command;
-        let Command::Serve(serve) = command else { panic!("{command:?}") };
-        serve
+        match Medusa::parse_from(with_default(arguments)).command {
+            Command::Serve(serve) => serve,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -166,5 +222,22 @@ mod tests {
         assert_eq!(parse(&["serve", "/srv"]).directory, PathBuf::from("/srv"));
         assert_eq!(parse(&["--http", "127.0.0.1:0", "d"]).directory, PathBuf::from("d"));
         assert_eq!(parse(&["--http", "127.0.0.1:0", "--http", "unix:/x"]).http.len(), 2);
+        assert_eq!(parse(&["--config", "f"]).config, Some(PathBuf::from("f")));
+        assert_eq!(parse(&["./check"]).directory, PathBuf::from("./check"));
+    }
+
+    #[test]
+    fn a_configuration_file_stands_alone() {
+        for more in [&["d"][..], &["--http", ":0"], &["--log-level", "off"]] {
+            let arguments = ["medusa", "serve", "--config", "f"].iter().chain(more);
+            assert!(Medusa::try_parse_from(arguments).is_err(), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn every_level_has_its_word() {
+        for level in LogLevel::value_variants() {
+            assert!(LogLevel::WORDS.iter().any(|(_, l)| l == level), "{level:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The binary: command line, building the servers from it, signals.
+//! The binary: command line and configuration, building the servers from it, signals.
 //!
 //! What it prints is a contract: for each listener one line `listening PROTOCOL ADDRESS` on
 //! standard output, then `ready`; logs on standard error; exit status 2 for wrong usage.
@@ -6,28 +6,76 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod config;
 mod life;
 mod log;
 mod passwd;
+mod reload;
 mod serve;
 mod signals;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use medusa_http::Coder;
+
+use crate::command::{Command, Medusa};
+use crate::config::Source;
+use crate::serve::Failure;
 
 fn main() -> ExitCode {
     let arguments = command::with_default(std::env::args_os());
-    let command = command::Medusa::parse_from(arguments);
-    let done = match &command.command {
-        command::Command::Serve(options) => serve::serve(options),
-        command::Command::Passwd(options) => passwd::passwd(options),
+    let result = match Medusa::parse_from(arguments).command {
+        Command::Serve(options) => serve::serve(options.source()),
+        Command::Check { config } => check(Source::File(config)),
+        Command::Config(options) if options.reference => print(config::reference().as_bytes()),
+        Command::Config(options) => show(&options.serve.source()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Medusa::command(), "medusa", &mut script);
+            print(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Medusa::command()).render(&mut page);
+            rendered.expect("a vector takes everything");
+            print(&page)
+        }
+        Command::Passwd(options) => passwd::passwd(&options),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("medusa: {failure}");
             ExitCode::from(failure.status())
         }
+    }
+}
+
+fn check(source: Source) -> Result<(), Failure> {
+    let loaded = config::load(&source, None, false).map_err(Failure::Usage)?;
+    let text = loaded.text;
+    let coder = Coder::new(loaded.config.coding.clone());
+    let build = config::Build { trees: &loaded.trees, logs: None, access: None, coder };
+    let summary = loaded.config.summary();
+    config::build(loaded.config.servers, &build)
+        .map_err(|problem| Failure::Usage(text.show_one(problem)))?;
+    let Source::File(name) = source else { return Ok(()) };
+    print(format!("{}: ok: {summary}\n", name.display()).as_bytes())
+}
+
+fn show(source: &Source) -> Result<(), Failure> {
+    let loaded = config::load(source, None, false).map_err(Failure::Usage)?;
+    print(loaded.shown().as_bytes())
+}
+
+/// Prints on standard output; nobody need be reading.
+fn print(output: &[u8]) -> Result<(), Failure> {
+    match io::stdout().write_all(output) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::System(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
     }
 }

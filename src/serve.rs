@@ -2,21 +2,18 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use medusa_core::reactor::ListenOptions;
-use medusa_core::{Address, ChannelSettings, Reactor, Settings};
-use medusa_fs::{FileSystem, LocalTree, Persona, TreeOptions};
-use medusa_http::{Extensions, Files, FilesOptions, HttpService, HttpSettings, MediaTypes};
-use medusa_log::{Destination, Logs};
+use medusa_core::{Handle, Reactor, Settings};
+use medusa_log::Logs;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::SIGHUP;
 
-use crate::command::{AccessLogTo, Serve};
+use crate::config::{self, Loaded, Process, Source};
 use crate::life::{Life, Reach};
 use crate::log;
-use crate::signals::reopen_on_signal;
+use crate::reload::Running;
+use crate::signals::{on_signals, reopen_on_signal};
 
 /// Descriptors that are not for connections: listeners, files being sent, the loop's own.
 const RESERVED_DESCRIPTORS: u64 = 256;
@@ -49,62 +46,46 @@ impl fmt::Display for Failure {
 }
 
 /// Serves until a signal stops it.
-pub(crate) fn serve(options: &Serve) -> Result<(), Failure> {
-    let logs = log::open(options)?;
+pub(crate) fn serve(source: Source) -> Result<(), Failure> {
     let mut life = Life::begin()?;
-    let result = run(options, &logs, &mut life);
+    let result = run(source, &mut life);
     if let Err(failure) = &result {
         life.failed(failure);
     }
     result
 }
 
-fn run(options: &Serve, logs: &Logs, life: &mut Life) -> Result<(), Failure> {
-    let tree = open_tree(&options.directory, life)?;
-    let mut reach = Reach::default();
-    reach.read(&options.directory);
-    options.http.iter().for_each(|address| reach.listen(address));
-    if let Some(AccessLogTo::Log(Destination::File { path, .. })) = &options.access_log {
-        reach.write_beside(path);
-    }
-    let descriptors = raise_descriptor_limit();
-    let max_connections = options.max_connections.map_or_else(
-        || descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16) as usize,
-        |n| n as usize,
-    );
-
+fn run(source: Source, life: &mut Life) -> Result<(), Failure> {
+    let loaded = config::load(&source, None, life.is_confined()).map_err(Failure::Usage)?;
     let failed = |what: &str, e: io::Error| Failure::System(format!("cannot {what}: {e}"));
+    let logs = Logs::new().map_err(|e| failed("log to standard error", e))?;
+    logs.take_panics();
+    log::set_diagnostics(&logs, &loaded.config.log).map_err(|e| Failure::Usage(e.to_string()))?;
+    let options = loaded.config.process.life.clone();
+    let reach = reach(&loaded);
+    let max_connections = connection_limit(&loaded.config.process);
     let mut reactor =
         Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
-    let access_log = log::access(logs, reactor.handle(), options)?;
-    let media = MediaTypes::default().with_list("/etc/mime.types");
-    let files = FilesOptions { media, ..FilesOptions::default() };
-    let files = Files::new(tree, Persona::Process, files);
-    let service = Rc::new(HttpService::new(
-        Rc::new(Extensions::new(vec![Rc::new(files)])),
-        HttpSettings::default(),
-        ChannelSettings::default(),
-        access_log,
-    ));
-    reactor.handle().mount("http", service.inspect());
     logs.mount(reactor.handle());
-
     reactor.pass(life.sockets());
+    let running = Running::start(source, loaded, logs.clone(), &mut reactor, life);
+    let running = running.map_err(Failure::Usage)?;
     let mut out = io::stdout().lock();
-    for address in &options.http {
-        let (_, bound) = reactor
-            .listen(address, service.clone(), ListenOptions::default())
-            .map_err(|e| cannot_listen("http", address, &e, life))?;
+    for (protocol, address) in running.listening() {
         // Whoever started us may not care to read.
-        let _ = writeln!(out, "listening http {bound}");
+        let _ = writeln!(out, "listening {protocol} {address}");
     }
     for address in reactor.close_passed() {
         tracing::warn!("nobody listens on {address} any more: its socket is closed");
     }
-    life.give_up(&options.life, reach)?;
-    life.watch(reactor.handle(), &options.life).map_err(|e| failed("catch signals", e))?;
+    life.give_up(&options, reach)?;
+    running.set_confined(life.is_confined());
     logs.start().map_err(|e| failed("start the log's thread", e))?;
-    reopen_on_signal(reactor.handle(), logs.clone()).map_err(|e| failed("catch signals", e))?;
+    let handle = reactor.handle();
+    let stopped = running.clone();
+    life.watch(handle, &options, move || stopped.shutdown_grace())
+        .and_then(|()| heed_signals(handle, &running, logs.clone()))
+        .map_err(|e| failed("catch signals", e))?;
     let _ = writeln!(out, "ready");
     let _ = out.flush();
     drop(out);
@@ -114,48 +95,35 @@ fn run(options: &Serve, logs: &Logs, life: &mut Life) -> Result<(), Failure> {
     result
 }
 
-fn open_tree(directory: &Path, life: &Life) -> Result<Arc<dyn FileSystem>, Failure> {
-    let shown = directory.display();
-    match LocalTree::open(directory, TreeOptions::default()) {
-        Ok(tree) => Ok(Arc::new(tree)),
-        Err(e) => Err(Failure::Usage(match e.kind() {
-            io::ErrorKind::NotFound => {
-                format!("there is no directory `{shown}`; name one that exists: medusa serve DIR")
-            }
-            io::ErrorKind::NotADirectory => format!(
-                "`{shown}` is not a directory; name the directory that it is in: medusa serve DIR"
-            ),
-            io::ErrorKind::PermissionDenied => format!(
-                "the directory `{shown}` may not be opened by this user; allow it (chmod), or \
-                 serve another one{}",
-                life.hint(&e)
-            ),
-            _ => format!("cannot open the directory `{shown}`: {e}"),
-        })),
-    }
+/// What the configuration needs of the file system.
+fn reach(loaded: &Loaded) -> Reach {
+    let mut reach = Reach::default();
+    loaded.needs.read.iter().for_each(|path| reach.read(path));
+    loaded.needs.write.iter().for_each(|path| reach.write(path));
+    let listeners = loaded.config.servers.iter().flat_map(|server| &server.listen);
+    listeners.for_each(|listen| reach.listen(&listen.address));
+    reach
 }
 
-fn cannot_listen(protocol: &str, address: &Address, error: &io::Error, life: &Life) -> Failure {
-    let way_out = match error.kind() {
-        io::ErrorKind::AddrInUse => match address {
-            Address::Inet(_) => "another program has this port",
-            _ => "another program listens on it, or a file is in its place",
-        },
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-        io::ErrorKind::PermissionDenied if life.is_successor() => {
-            "what was given up to serve is needed for it, so it takes a restart instead of an upgrade"
-        }
-        io::ErrorKind::PermissionDenied => "this user may not use it",
-        io::ErrorKind::NotFound if matches!(address, Address::Unix(_)) => {
-            "its directory does not exist"
-        }
-        _ => "",
-    };
-    let why = if way_out.is_empty() { error.to_string() } else { way_out.to_owned() };
-    Failure::Usage(format!(
-        "cannot listen on {address}: {why}; choose another with --{protocol} ADDR (port 0 takes a \
-         free one)"
-    ))
+/// Has the logs opened anew on SIGUSR1, and the configuration file read again on SIGHUP. Without
+/// a file that signal ends the program, as it does when its terminal goes away.
+fn heed_signals(handle: &Handle, running: &Rc<Running>, logs: Logs) -> io::Result<()> {
+    reopen_on_signal(handle, logs)?;
+    if running.has_file() {
+        let running = running.clone();
+        // What came of it is logged.
+        on_signals(handle, &[SIGHUP], move |_| running.reload(|_| {}))?;
+    }
+    Ok(())
+}
+
+/// How many connections may be open at once: what is configured, or what the limit of open files
+/// allows.
+pub(crate) fn connection_limit(process: &Process) -> usize {
+    let descriptors = raise_descriptor_limit();
+    process
+        .max_connections
+        .unwrap_or_else(|| descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16) as usize)
 }
 
 /// Allows as many open files as the system lets us, and says how many that is.

@@ -1,7 +1,7 @@
 //! Confines the server to the parts of the file system that its configuration names.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use medusa_core::Address;
 use medusa_core::sys::confinement::{Confined, Places, confine as restrict};
@@ -49,15 +49,9 @@ impl Reach {
         self.0.read.push(path.into());
     }
 
-    /// A tree that is written too.
-    #[allow(dead_code)] // asked for by a configuration
+    /// A directory that is written too: a tree that allows it, one that logs are in.
     pub(crate) fn write(&mut self, path: impl Into<PathBuf>) {
         self.0.write.push(path.into());
-    }
-
-    /// A file that is written, and that may be put aside for a new one: a log.
-    pub(crate) fn write_beside(&mut self, file: &Path) {
-        self.0.write.push(directory_of(file));
     }
 
     /// An address that is listened on.

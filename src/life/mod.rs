@@ -27,9 +27,6 @@ use self::upgrade::{Launch, Upgrade};
 use crate::serve::Failure;
 use crate::signals::on_signals;
 
-/// How long a shutdown waits for what is in flight.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
-
 /// How the process lives.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Life cycle")]
@@ -110,7 +107,6 @@ impl Life {
     }
 
     /// Tells the service manager what the server does.
-    #[allow(dead_code)] // asked by the reload of a configuration
     pub(crate) fn notifier(&self) -> &Rc<Notifier> {
         &self.notifier
     }
@@ -128,19 +124,20 @@ impl Life {
         self.predecessor.is_some()
     }
 
-    /// A sentence for whoever is denied a file that the process itself may have shut off.
-    pub(crate) fn hint(&self, error: &io::Error) -> &'static str {
-        if self.confined && error.kind() == io::ErrorKind::PermissionDenied {
-            "; the server is confined to the directories that it was started with: restart it to \
-             add others"
-        } else {
-            ""
-        }
+    /// Whether the process may have shut itself off from files that are denied to it.
+    pub(crate) fn is_confined(&self) -> bool {
+        self.confined
     }
 
     /// Watches for the signals that end the process or have it replaced, and tells everybody who
-    /// waits for it that it is ready, once the loop runs.
-    pub(crate) fn watch(&mut self, handle: &Handle, options: &LifeOptions) -> io::Result<()> {
+    /// waits for it that it is ready, once the loop runs. `grace` is how long a stop waits for what
+    /// is in flight.
+    pub(crate) fn watch(
+        &mut self,
+        handle: &Handle,
+        options: &LifeOptions,
+        grace: impl Fn() -> Duration + 'static,
+    ) -> io::Result<()> {
         let upgrade = Upgrade::new(
             handle,
             self.launch.clone(),
@@ -156,7 +153,7 @@ impl Life {
         on_signals(handle, &[SIGTERM, SIGINT], move |handle| {
             notifier.stopping();
             starting.give_up();
-            handle.shutdown(SHUTDOWN_GRACE);
+            handle.shutdown(grace());
         })?;
         on_signals(handle, &[SIGUSR2], move |_| upgrade.start())?;
         self.notifier.feed_watchdog(handle);
@@ -179,7 +176,7 @@ impl Life {
 }
 
 /// The directory that a file is in, as it can be opened.
-fn directory_of(file: &std::path::Path) -> PathBuf {
+pub(crate) fn directory_of(file: &std::path::Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

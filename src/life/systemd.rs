@@ -99,7 +99,6 @@ impl Notifier {
     }
 
     /// It reloads its configuration; [`Notifier::ready`] must follow, whatever comes of it.
-    #[allow(dead_code)] // said by the reload of a configuration
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let mut message = String::from("RELOADING=1\nSTATUS=Reloading\n");

@@ -1,0 +1,82 @@
+//! Makes services from what was read. Nothing is bound here, and nothing that runs is changed.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use medusa_core::Handle;
+use medusa_core::inspect::Inspect;
+use medusa_core::reactor::ListenOptions;
+use medusa_fs::FileSystem;
+use medusa_http::Coder;
+use medusa_http::access_log::AccessLog;
+use medusa_log::Logs;
+
+use crate::config::log::AccessPlan;
+use crate::config::problem::Problem;
+use crate::config::server::{Listen, ServerPlan};
+use crate::config::trees::Trees;
+
+/// What there is to build from.
+pub(crate) struct Build<'a> {
+    pub(crate) trees: &'a Trees,
+    /// The logs, and the loop that fills them; without them nothing is logged.
+    pub(crate) logs: Option<(&'a Logs, &'a Handle)>,
+    /// Where requests are logged by servers that say nothing else.
+    pub(crate) access: Option<&'a AccessPlan>,
+    /// Compresses on the fly, within bounds for all servers together.
+    pub(crate) coder: Coder,
+}
+
+impl Build<'_> {
+    pub(crate) fn tree(&self, name: &str) -> Arc<dyn FileSystem> {
+        self.trees.tree(name)
+    }
+
+    /// Opens the log of requests of a server that says this of it.
+    pub(crate) fn access_log(
+        &self,
+        own: Option<&Option<AccessPlan>>,
+    ) -> Result<Option<Rc<dyn AccessLog>>, Problem> {
+        let plan = own.map_or(self.access, Option::as_ref);
+        match (self.logs, plan) {
+            (Some((logs, handle)), Some(plan)) => crate::log::access(logs, handle, plan).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A server that runs.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) service: Rc<dyn medusa_core::Service>,
+    pub(crate) inspect: Rc<dyn Inspect>,
+    /// The same service, for the setup that replaces its own.
+    pub(crate) itself: Rc<dyn Any>,
+}
+
+/// Everything that a server of one protocol is told.
+pub(crate) trait Setup {
+    /// Makes a server that goes by it.
+    fn start(self: Box<Self>) -> Serving;
+
+    /// Has a running server of the same protocol go by it, from the next request on.
+    fn replace(self: Box<Self>, running: &Serving);
+}
+
+/// A server that was built and does not listen yet.
+pub(crate) struct Built {
+    pub(crate) protocol: &'static str,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) options: ListenOptions,
+    pub(crate) setup: Box<dyn Setup>,
+}
+
+/// Builds all servers, or tells what is in the way.
+pub(crate) fn build(servers: Vec<ServerPlan>, build: &Build<'_>) -> Result<Vec<Built>, Problem> {
+    let one = |server: ServerPlan| {
+        let ServerPlan { protocol, listen, options, plan } = server;
+        Ok(Built { protocol, listen, options, setup: plan(build)? })
+    };
+    servers.into_iter().map(one).collect()
+}

@@ -1,0 +1,108 @@
+//! `[[server]]`: a protocol and where it listens. Each protocol is one line in [`PROTOCOLS`].
+
+use std::collections::HashMap;
+
+use medusa_core::Address;
+use medusa_core::reactor::ListenOptions;
+
+use crate::config::Span;
+use crate::config::build::{Build, Setup};
+use crate::config::http;
+use crate::config::kind::{List, ListenAddress, Mode, Number};
+use crate::config::problem::Problem;
+use crate::config::section::{Section, Variant};
+
+/// Addresses of one server.
+const MAX_LISTENERS: usize = 256;
+
+/// A protocol that can be served.
+pub(crate) struct Protocol {
+    name: &'static str,
+    doc: &'static str,
+    /// Reads what it needs of its server's section.
+    read: fn(&mut Section<'_>, &[String]) -> Option<Plan>,
+}
+
+/// The protocols that there are.
+const PROTOCOLS: &[Protocol] =
+    &[Protocol { name: "http", doc: "HTTP/1.0 and 1.1.", read: http::read }];
+
+/// Makes what a server is told, when everything has been read and opened.
+pub(crate) type Plan = Box<dyn FnOnce(&Build<'_>) -> Result<Box<dyn Setup>, Problem> + Send>;
+
+/// One server as the configuration has it.
+pub(crate) struct ServerPlan {
+    pub(crate) protocol: &'static str,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) options: ListenOptions,
+    pub(crate) plan: Plan,
+}
+
+/// Where a server listens, and where that is said.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    pub(crate) address: Address,
+    pub(crate) span: Span,
+}
+
+impl Variant for Protocol {
+    type Made = Plan;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn doc(&self) -> &'static str {
+        self.doc
+    }
+}
+
+/// Reads one server.
+pub(crate) fn server(section: &mut Section<'_>, trees: &[String]) -> Option<ServerPlan> {
+    let protocol = section.chosen("protocol", "What it speaks.", PROTOCOLS);
+    let listen = section.needed(
+        "listen",
+        "Where it listens. `:PORT` is all addresses of the machine; port 0 lets the system choose; \
+         paths of Unix-domain sockets are relative to this file.",
+        &List(ListenAddress, 1..=MAX_LISTENERS),
+    );
+    let defaults = ListenOptions::default();
+    let backlog = section.or(
+        "backlog",
+        "Connections that the system holds until they are accepted, for each address.",
+        &Number(1..=65_535),
+        u64::from(defaults.backlog),
+    );
+    let mode = section.maybe(
+        "socket_mode",
+        "The mode of the files of Unix-domain sockets. Left out: what the umask makes it.",
+        &Mode,
+    );
+    let plan = section.variant(PROTOCOLS, protocol, |protocol, s| (protocol.read)(s, trees));
+    let spans = section.places("listen");
+    let listen = listen?.into_iter().zip(spans);
+    Some(ServerPlan {
+        protocol: protocol?.name,
+        listen: listen.map(|(address, span)| Listen { address, span }).collect(),
+        options: ListenOptions { backlog: backlog as u32, mode },
+        plan: plan?,
+    })
+}
+
+/// Tells of addresses that are there twice.
+pub(crate) fn check_addresses(section: &Section<'_>, servers: &[ServerPlan]) {
+    let mut seen: HashMap<&Address, usize> = HashMap::new();
+    for (number, server) in servers.iter().enumerate() {
+        for Listen { address, span } in &server.listen {
+            if matches!(address, Address::Inet(inet) if inet.port() == 0) {
+                continue;
+            }
+            if let Some(first) = seen.insert(address, number) {
+                let whom = if first == number { "this server" } else { "another server" };
+                let what = format!("{address} is given twice: {whom} listens there already");
+                let help = "servers that share an address are hosts of one server";
+                section.add(Problem::new(span.clone(), what).help(help));
+            }
+        }
+    }
+}
