@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Measures what clients notice of upgrades of medusa's binary (SIGUSR2) while they load it.
+"""Measures what clients notice of upgrades of medusa's binary (SIGUSR2) and of reloads of its
+configuration (SIGHUP) while they load it.
 
-wrk asks for a small file over 64 kept connections. In half of the rounds the program is replaced
-again and again meanwhile, in the others it is left alone; the rounds take turns. Failed requests
-must be 0, and the 99th percentile of the latency below 50 ms. Build medusa first:
+wrk asks for a small file over 64 kept connections. In some rounds the program is replaced again and
+again meanwhile, in others its configuration changes and is read again, in others it is left alone;
+the rounds take turns. Failed requests must be 0, and the 99th percentile of the latency below 50 ms. Build medusa first:
 `cargo build --release`; on Debian, `apt-get install wrk`.
 """
 
@@ -30,16 +31,16 @@ def main():
     add("--rounds", type=int, default=5, metavar="N", help="rounds of each kind (default: 5)")
     add("--seconds", type=int, default=5, metavar="S", help="seconds a round (default: 5)")
     add("--every", type=float, default=0.5, metavar="S",
-        help="seconds between two upgrades (default: 0.5)")
+        help="seconds between two upgrades or reloads (default: 0.5)")
     add("--medusa", default=binary, metavar="PATH",
         help="medusa's binary (default: target/release/medusa)")
     options = parser.parse_args()
-    results = {"undisturbed": [], "upgrades": []}
-    upgrades = 0
+    results = {"undisturbed": [], "upgrades": [], "reloads": []}
+    done = dict.fromkeys(results, 0)
     for _ in range(options.rounds):
         for kind, into in results.items():
-            result = one_round(options, kind == "upgrades")
-            upgrades += result.pop("upgrades")
+            result = one_round(options, kind)
+            done[kind] += result.pop("done")
             into.append(result)
     for kind, rounds in results.items():
         p99 = [r["p99_ms"] for r in rounds]
@@ -47,12 +48,14 @@ def main():
         total = sum(r["requests"] for r in rounds)
         print(f"{kind:12} {total:9} requests, {failed} failed; p99 {statistics.median(p99):.2f} ms "
               f"(rounds: {min(p99):.2f} to {max(p99):.2f})")
-    print(f"{upgrades} upgrades in {options.rounds} rounds of {options.seconds} s")
-    bad = [r for r in results["upgrades"] if r["failed"] or r["p99_ms"] >= MAX_P99_MS]
-    sys.exit(1 if bad or upgrades == 0 else 0)
+    print(f"{done['upgrades']} upgrades and {done['reloads']} reloads, each in {options.rounds} "
+          f"rounds of {options.seconds} s")
+    disturbed = results["upgrades"] + results["reloads"]
+    bad = [r for r in disturbed if r["failed"] or r["p99_ms"] >= MAX_P99_MS]
+    sys.exit(1 if bad or not (done["upgrades"] and done["reloads"]) else 0)
 
 
-def one_round(options, upgrading):
+def one_round(options, kind):
     """Loads a server of its own for a while."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         with open(os.path.join(directory, "1k.html"), "wb") as file:
@@ -63,18 +66,18 @@ def one_round(options, upgrading):
             load = subprocess.Popen(
                 ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{options.seconds}", "--latency", url],
                 stdout=subprocess.PIPE, text=True)
-            upgrades = 0
+            done = 0
             time.sleep(options.every)
             # The last one still has load behind it.
             until = time.monotonic() + options.seconds - 3 * options.every
-            while upgrading and time.monotonic() < until:
-                server.upgrade()
-                upgrades += 1
+            while kind != "undisturbed" and time.monotonic() < until:
+                server.upgrade() if kind == "upgrades" else server.reload()
+                done += 1
                 time.sleep(options.every)
             output, _ = load.communicate()
         finally:
             server.stop()
-    return {"upgrades": upgrades, **read_wrk(output)}
+    return {"done": done, **read_wrk(output)}
 
 
 def read_wrk(output):
@@ -93,9 +96,11 @@ class Server:
     """medusa, and whatever process has taken over from it."""
 
     def __init__(self, binary, directory):
-        # Without the lines of requests, which nobody here reads.
+        self.directory = directory
+        self.reloads = 0
+        self.write_configuration()
         self.process = subprocess.Popen(
-            [binary, directory, "--http", "127.0.0.1:0", "--log-level", "warn"],
+            [binary, "serve", "--config", os.path.join(directory, "medusa.toml")],
             stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
         self.address = self.wait_until_ready()
@@ -120,6 +125,37 @@ class Server:
                     self.pid = int(child)
                     return
         sys.exit("the process that became ready is not to be found")
+
+    def write_configuration(self):
+        """Writes a configuration that is another one each time."""
+        # Without the lines of requests, which nobody here reads.
+        with open(os.path.join(self.directory, "medusa.toml"), "w") as file:
+            file.write(f"""
+[log]
+to = "log"
+[log.access]
+to = "off"
+[files.site]
+path = "."
+[[server]]
+protocol = "http"
+listen = "127.0.0.1:0"
+limits.keep_alive = "{60 + self.reloads}s"
+extension = [{{ use = "files", files = "site" }}]
+""")
+
+    def reload(self):
+        """Changes the configuration and waits until the new one is in force."""
+        self.reloads += 1
+        self.write_configuration()
+        os.kill(self.pid, signal.SIGHUP)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with open(os.path.join(self.directory, "log")) as log:
+                if log.read().count("reloaded") == self.reloads:
+                    return
+            time.sleep(0.001)
+        sys.exit("the configuration was not reloaded")
 
     def stop(self):
         for pid in {self.pid, self.process.pid}:

@@ -9,10 +9,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
-use server::{Answer, PATIENCE, Server, get, medusa, read_answer};
+use server::{Answer, PATIENCE, Server, answers, get, medusa, read_answer};
 
 /// A directory with two trees.
 fn place() -> tempfile::TempDir {
@@ -187,6 +188,66 @@ files = "site"
 }
 
 #[test]
+fn a_guarded_upload_is_logged_where_its_server_says() {
+    let place = place();
+    let passwords = place.path().join("passwords");
+    let mut passwd = medusa(["passwd", "--stdin"])
+        .arg(&passwords)
+        .arg("ann")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    passwd.stdin.take().expect("piped").write_all(b"secret\n").expect("it reads");
+    assert!(passwd.wait().expect("it ends").success());
+    write(
+        place.path(),
+        r#"
+[files.one]
+path = "first"
+writable = true
+[log.access]
+to = "off"
+[[server]]
+protocol = "http"
+listen = "127.0.0.1:0"
+log = { to = "log", form = "common" }
+[[server.extension]]
+methods = ["PUT"]
+use = "basic-auth"
+passwords = "passwords"
+users = ["ann"]
+[[server.extension]]
+use = "upload"
+files = "one"
+[[server.extension]]
+use = "files"
+files = "one"
+cache_control = [{ match = "*.txt", value = "max-age=60" }]
+"#,
+    );
+    let mut server = start(place.path());
+    let put = |login: &str| {
+        let request =
+            format!("PUT /n.txt HTTP/1.1\r\nHost: a\r\n{login}Content-Length: 3\r\n\r\nnew");
+        answers(&server.ask(request))[0].status
+    };
+    assert_eq!(put(""), 401);
+    // `ann:secret`
+    assert_eq!(put("Authorization: Basic YW5uOnNlY3JldA==\r\n"), 201);
+    let mut client = server.connect();
+    client.write_all(get("/n.txt").as_bytes()).expect("it reads");
+    let answer = read_answer(&mut client);
+    assert_eq!((&*answer.body, answer.field("Cache-Control")), (&b"new"[..], Some("max-age=60")));
+    drop(client);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().0.code(), Some(0));
+    let log = fs::read_to_string(place.path().join("log")).expect("it is there");
+    let statuses: Vec<_> = log.lines().map(|line| line.rsplit(' ').nth(1).expect("two")).collect();
+    assert_eq!(statuses, ["401", "201", "200"], "{log}");
+}
+
+#[test]
 fn a_wrong_file_is_refused_with_line_and_column() {
     let place = place();
     write(place.path(), &format!("{TREES}{}", serving("\"127.0.0.1:0\"", "three")));
@@ -275,6 +336,7 @@ fn a_reload_changes_trees_and_listeners() {
     let last = read_answer(&mut old);
     assert_eq!(last.body, b"second", "a kept connection goes by what is new");
     assert_eq!(last.field("Connection"), Some("close"), "and ends, for its listener has gone");
+    drop(old);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().0.code(), Some(0));
 }
@@ -307,6 +369,15 @@ fn a_reload_that_fails_changes_nothing() {
     assert_eq!(ask(&mut connect(&address)), b"first");
 }
 
+/// Ends the load, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn reloads_under_load_cost_no_request() {
     const CLIENTS: usize = 8;
@@ -318,6 +389,7 @@ fn reloads_under_load_cost_no_request() {
     let server = start(place.path());
     let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let _ends = Ends(&stop);
         for n in 0..CLIENTS {
             let (address, stop, served) = (&address, &stop, &served);
             scope.spawn(move || {
@@ -351,6 +423,5 @@ fn reloads_under_load_cost_no_request() {
                 std::thread::yield_now();
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
