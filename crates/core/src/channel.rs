@@ -13,10 +13,12 @@
 //! the loop sleeps, and all replies to one read leave together.
 
 mod io;
+mod limited;
 
 use std::io::{Error, ErrorKind};
 
 pub(crate) use self::io::{Io, Phase};
+pub(crate) use self::limited::Limited;
 use crate::engine::ChannelId;
 use crate::handle::Handle;
 use crate::limits::{
@@ -26,6 +28,7 @@ use crate::limits::{
 use crate::output::{Flushed, OutputQueue};
 use crate::producer::Pull;
 use crate::protocol::{Close, Closed, Context, Frame, Protocol};
+use crate::server_limits::Way;
 use crate::sys::SHORT_READ_DRAINS;
 use crate::terminator::Cut;
 
@@ -101,11 +104,17 @@ impl Channel {
         if self.io.out.is_none() {
             self.io.out = pump.spare.take();
         }
+        if let Some(limited) = &mut self.io.limited {
+            limited.release(pump.handle.tick());
+        }
         let verdict = match self.run(id, cause, pump) {
             Ok(true) => Verdict::Again,
             Ok(false) => Verdict::Waits,
             Err(closed) => Verdict::Ended(closed),
         };
+        if let Some(limited) = &mut self.io.limited {
+            limited.settle();
+        }
         self.give_back(pump);
         verdict
     }
@@ -214,7 +223,11 @@ impl Channel {
             } else {
                 let held = self.io.stashed().len();
                 let room = self.io.settings.read_bytes.clamp(1, READ_BUFFER_BYTES - held);
-                match self.io.transport.read(&mut pump.read_buffer[held..held + room]) {
+                let room = self.io.claim(Way::In, room, pump.handle.tick());
+                if room == 0 {
+                    return Ok(false);
+                }
+                match self.read(room, held, pump) {
                     Ok(0) => {
                         self.io.eof = true;
                         self.io.readable = false;
@@ -242,6 +255,13 @@ impl Channel {
             }
         }
         Ok(false)
+    }
+
+    /// Reads up to `room` bytes behind the `held` ones of the shared buffer.
+    fn read(&mut self, room: usize, held: usize, pump: &mut Pump) -> std::io::Result<usize> {
+        let read = self.io.transport.read(&mut pump.read_buffer[held..held + room]);
+        self.io.moved(Way::In, *read.as_ref().unwrap_or(&0), pump.handle.tick());
+        read
     }
 
     /// Hands over the frames in the first `filled` bytes of the shared buffer, of which `held`
@@ -325,7 +345,7 @@ impl Channel {
             self.io.put_back = 0;
             budget.frames -= 1;
             self.call(id, pump, |p, cx| p.input(frame, cx))?;
-            at += consumed - self.io.put_back.min(consumed);
+            at += consumed - (self.io.put_back as usize).min(consumed);
         }
         self.io.stash_fresh = false;
         Ok(at)
@@ -333,6 +353,41 @@ impl Channel {
 
     /// Sends what is queued, and tells the protocol of the marks that were passed.
     fn flush(&mut self, id: ChannelId, pump: &mut Pump, budget: &mut Budget) -> Step<Flushed> {
+        if self.io.limited.is_some() && self.io.has_output() && self.io.writable {
+            self.flush_limited(id, pump, budget)
+        } else {
+            self.flush_up_to(id, pump, &mut budget.write)
+        }
+    }
+
+    /// Sends no more than the bandwidth allows.
+    fn flush_limited(
+        &mut self,
+        id: ChannelId,
+        pump: &mut Pump,
+        budget: &mut Budget,
+    ) -> Step<Flushed> {
+        loop {
+            let tick = pump.handle.tick();
+            let mut room = self.io.claim(Way::Out, budget.write, tick);
+            if room == 0 && budget.write > 0 {
+                // It is we who let the peer wait.
+                self.io.stall = 0;
+                return Ok(Flushed::Held);
+            }
+            let before = self.io.sent;
+            let flushed = self.flush_up_to(id, pump, &mut room);
+            let written = (self.io.sent - before) as usize;
+            self.io.moved(Way::Out, written, tick);
+            budget.write = budget.write.saturating_sub(written);
+            let flushed = flushed?;
+            if flushed != Flushed::Budget || budget.write == 0 {
+                return Ok(flushed);
+            }
+        }
+    }
+
+    fn flush_up_to(&mut self, id: ChannelId, pump: &mut Pump, budget: &mut usize) -> Step<Flushed> {
         let io = &mut self.io;
         let Some(out) = &mut io.out else { return Ok(Flushed::Drained) };
         if out.is_empty() {
@@ -345,14 +400,8 @@ impl Channel {
         let before = io.sent;
         let room = 1 << io.piece_log2;
         let mut pull = Pull { id, handle: &pump.handle };
-        let flushed = out.flush(
-            &mut io.transport,
-            room,
-            &mut budget.write,
-            &mut io.sent,
-            &mut pump.marks,
-            &mut pull,
-        );
+        let flushed =
+            out.flush(&mut io.transport, room, budget, &mut io.sent, &mut pump.marks, &mut pull);
         let written = (io.sent - before) as usize;
         if written > 0 {
             io.active = pump.handle.tick();
@@ -369,10 +418,7 @@ impl Channel {
         let io = &mut self.io;
         io.adjust_piece(flushed, written);
         if flushed == Flushed::Blocked {
-            io.writable = false;
-            if io.stall == 0 || written > 0 {
-                io.stall = pump.handle.after(io.settings.stall);
-            }
+            io.blocked(written, &pump.handle);
         } else {
             io.stall = 0;
         }
@@ -412,13 +458,17 @@ impl Channel {
             }
         }
         while self.io.readable && budget.read > 0 {
-            match self.io.transport.read(&mut pump.read_buffer) {
+            let room = self.io.claim(Way::In, READ_BUFFER_BYTES, pump.handle.tick());
+            if room == 0 {
+                return Ok(false);
+            }
+            match self.read(room, 0, pump) {
                 Ok(0) => return Err(Closed::Done.into()),
                 Ok(n) => {
                     self.io.received += n as u64;
-                    self.io.put_back += n;
+                    self.io.put_back += n as u32;
                     budget.read = budget.read.saturating_sub(n);
-                    if self.io.put_back as u64 > LINGER_BYTES {
+                    if u64::from(self.io.put_back) > LINGER_BYTES {
                         return Err(Closed::Done.into());
                     }
                 }

@@ -6,6 +6,8 @@
 //! whatever `take_requests` gives is carried out, and the driver sleeps for at most
 //! `next_wait`.
 
+mod admission;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +16,14 @@ use std::time::{Duration, Instant};
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
+pub(crate) use self::admission::Admission;
 use crate::address::Peer;
 use crate::channel::{Cause, Channel, Io, Phase, Pump, Verdict};
 use crate::handle::{Command, Handle, TimerId};
 use crate::inspect;
 use crate::limits::ChannelSettings;
 use crate::protocol::{Closed, Ending, Protocol};
+use crate::seldom::Seldom;
 use crate::transport::Transport;
 
 new_key_type! {
@@ -64,6 +68,7 @@ pub struct Engine {
     background: usize,
     /// A shutdown was asked for: what opens from now on hears of it too.
     stopping: bool,
+    slow: Rc<Seldom>,
     pub(crate) figures: Figures,
 }
 
@@ -82,6 +87,10 @@ pub struct Figures {
     pub received: u64,
     /// Bytes given to connections that have ended.
     pub sent: u64,
+    /// Connections dropped because output stood still.
+    pub stalled: u64,
+    /// Connections dropped because output went too slowly.
+    pub slow: u64,
 }
 
 impl Engine {
@@ -101,6 +110,12 @@ impl Engine {
             ended: Vec::new(),
             background: 0,
             stopping: false,
+            slow: Seldom::new(|times, last| {
+                tracing::warn!(
+                    "dropped {times} connections, the last of {last}: their peers took output too \
+                     slowly"
+                );
+            }),
             figures: Figures::default(),
         }
     }
@@ -234,10 +249,19 @@ impl Engine {
             io.armed = 0;
             if io.stall != 0 && io.stall <= tick {
                 io.transport.reset();
+                self.figures.stalled += 1;
                 self.remove(id, Closed::Stalled);
+            } else if io.is_slow(&self.handle) {
+                let peer = io.peer;
+                io.transport.reset();
+                self.figures.slow += 1;
+                self.slow.note(peer, &self.handle);
+                self.remove(id, Closed::Slow);
             } else if io.deadline != 0 && io.deadline <= tick {
                 io.deadline = 0;
                 self.drive(id, Cause::Timeout);
+            } else if io.limited.as_ref().is_some_and(|l| (1..=tick).contains(&l.due())) {
+                self.drive(id, Cause::Ready);
             } else {
                 // It was moved, which cost nothing then.
                 self.arm(id);

@@ -16,6 +16,7 @@ use slotmap::{Key, KeyData};
 
 use crate::channel::{Channel, Phase};
 use crate::engine::{ChannelId, Engine};
+use crate::server_limits::Way;
 
 /// A part of the program that can be looked at.
 pub trait Inspect {
@@ -208,6 +209,8 @@ fn reactor(engine: &Engine) -> Node {
         .field("turns", Value::Count(figures.turns))
         .field("budget stops", Value::Count(engine.budget_stops()))
         .field("panics", Value::Count(figures.panics))
+        .field("stalled", Value::Count(figures.stalled))
+        .field("slow", Value::Count(figures.slow))
         .field("received", Value::Bytes(totals.0))
         .field("sent", Value::Bytes(totals.1))
 }
@@ -221,6 +224,11 @@ fn describe(engine: &Engine, channel: &Channel) -> Node {
         doing.push_str(" (panicked)");
     }
     let handle = engine.handle();
+    let held = |until: u64| Value::Time(handle.until(until));
+    let (output, input) = io
+        .limited
+        .as_ref()
+        .map_or((0, 0), |limited| (limited.held_until(Way::Out), limited.held_until(Way::In)));
     let state = match (io.phase, io.closing) {
         (Phase::Connecting, _) => "connecting",
         (Phase::Lingering, _) => "lingering",
@@ -234,7 +242,7 @@ fn describe(engine: &Engine, channel: &Channel) -> Node {
             .field("peer", Value::Text(io.peer.to_string()))
             .field("state", Value::Text(state.to_owned()))
             .field("doing", Value::Text(doing))
-            .field("age", Value::Time(handle.since(io.opened)))
+            .field("age", Value::Time(io.age(handle.tick())))
             .field("idle", Value::Time(handle.since(io.active)))
             .field("received", Value::Bytes(io.received))
             .field("sent", Value::Bytes(io.sent))
@@ -242,6 +250,8 @@ fn describe(engine: &Engine, channel: &Channel) -> Node {
             .field("queue", Value::Count(io.out.as_ref().map_or(0, |o| o.len()) as u64))
             .field("stashed", Value::Bytes(io.stashed().len() as u64))
             .field("piece", Value::Bytes(1 << io.piece_log2))
+            .field("output held", held(output))
+            .field("input held", held(input))
             .field("listener", Value::Count(u64::from(io.listener)))
     }
 }

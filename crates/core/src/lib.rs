@@ -9,12 +9,14 @@
 //! 4. `output` and `channel`: one socket with its input cutter and its output queue.
 //! 5. [`engine`]: all channels, timers and budgets, without any system call for readiness; the
 //!    `testing` harness (a feature) drives it under virtual time.
-//! 6. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads.
+//! 6. [`rate`], [`clients`] and [`server_limits`]: what connections and clients are held to.
+//! 7. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads.
 //!
 //! Goals, ranked: correct, safe, bounded, fast, simple. The core knows no protocol's words.
 
 pub mod address;
 mod channel;
+pub mod clients;
 pub mod collector;
 pub mod datagram;
 pub mod engine;
@@ -27,8 +29,11 @@ pub mod passed;
 pub mod pool;
 pub mod producer;
 pub mod protocol;
+pub mod rate;
 pub mod reactor;
 pub mod remote;
+pub mod seldom;
+pub mod server_limits;
 pub mod sys;
 pub mod terminator;
 #[cfg(any(test, feature = "testing"))]
@@ -39,12 +44,15 @@ pub mod transport;
 
 pub use address::{Address, Peer};
 pub use bytes::Bytes;
+pub use clients::{ClientRates, Clients};
 pub use engine::ChannelId;
 pub use handle::{Handle, Waker};
 pub use limits::ChannelSettings;
 pub use passed::PassedSocket;
 pub use producer::{Aborted, FileRange, Piece, Producer, Pull};
 pub use protocol::{Close, Closed, Context, Ending, Frame, Protocol, Service, service};
+pub use rate::Rate;
 pub use reactor::{ListenOptions, Reactor, Settings};
 pub use remote::Remote;
+pub use server_limits::{ServerLimitOptions, ServerLimits};
 pub use terminator::Terminator;

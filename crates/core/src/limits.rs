@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// Bytes in the buffer that the whole loop shares for reading; no frame can be longer than half.
 pub const READ_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -99,6 +101,33 @@ pub const FEED_HIGH_BYTES: usize = 64 * 1024;
 /// Default low mark of a feed, in bytes: at or below it the pusher is told to go on.
 pub const FEED_LOW_BYTES: usize = 16 * 1024;
 
+/// Largest amount, and largest burst, of a [`Rate`]: bytes or requests in its time.
+pub const MAX_RATE_AMOUNT: u64 = 1 << 36;
+
+/// Longest time of a [`Rate`].
+pub const MAX_RATE_PERIOD: Duration = Duration::from_secs(24 * 3600);
+
+/// Bytes that a bandwidth lets through at once, at least.
+pub const MIN_BURST_BYTES: u64 = 16 * 1024;
+
+/// Times a second that a connection that is held to a bandwidth goes on, at most.
+pub const PACES_A_SECOND: u64 = 64;
+
+/// Bytes that such a connection waits for, at least, before it goes on.
+pub const MIN_PACE_BYTES: u64 = 1024;
+
+/// Bytes read of a connection that is turned away, so that it can hear why.
+pub const TURNED_AWAY_READ_BYTES: usize = 16 * 1024;
+
+/// Networks whose peers count as no clients.
+pub const MAX_EXEMPT_NETWORKS: usize = 256;
+
+/// Shortest time, in milliseconds, for which a client that was counted is remembered.
+pub const MIN_GENERATION_MS: u64 = 1000;
+
+/// Time between two lines in the log of something that happens again and again.
+pub const SELDOM: Duration = Duration::from_secs(1);
+
 /// What may be set for each server, and changed for each of its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSettings {
@@ -116,6 +145,15 @@ pub struct ChannelSettings {
     pub piece_max_bytes: usize,
     /// How long queued output may stand still before the connection is closed.
     pub stall: Duration,
+    /// Bytes a second that the peer must take on average while output waits for it, over as long
+    /// as [`ChannelSettings::stall`]; 0 asks for nothing. Output that waits for a producer, or
+    /// for a bandwidth to allow it, does not wait for the peer.
+    pub min_send_rate: u64,
+    /// Bandwidth of the connection towards the peer; `None` is any.
+    pub send_rate: Option<Rate>,
+    /// Bandwidth of the connection from the peer. What is read and thrown away when the
+    /// connection closes counts too.
+    pub receive_rate: Option<Rate>,
 }
 
 impl Default for ChannelSettings {
@@ -128,6 +166,9 @@ impl Default for ChannelSettings {
             piece_min_bytes: 4 * 1024,
             piece_max_bytes: 512 * 1024,
             stall: Duration::from_secs(60),
+            min_send_rate: 240,
+            send_rate: None,
+            receive_rate: None,
         }
     }
 }

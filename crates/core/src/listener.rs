@@ -59,6 +59,8 @@ pub(crate) struct Counts {
     pub(crate) accepted: Cell<u64>,
     /// Connections that have not ended.
     pub(crate) open: Cell<u64>,
+    /// Connections whose clients had too many.
+    pub(crate) turned_away: Cell<u64>,
 }
 
 enum Socketed {

@@ -30,6 +30,17 @@ pub(crate) struct OutputQueue {
     made: usize,
     /// There may be items other than `Inline` and `Mark`.
     mixed: bool,
+    /// Only of meaning while the peer lets it wait.
+    pub(crate) window: Window,
+}
+
+/// A time in which the peer must take so much.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Window {
+    /// The tick at which it ends; 0 is never.
+    pub(crate) until: u64,
+    /// Bytes that had been sent when it began.
+    pub(crate) sent: u64,
 }
 
 enum Item {
@@ -99,6 +110,8 @@ pub(crate) enum Flushed {
     Waiting,
     /// The budget of this turn is used up.
     Budget,
+    /// The bandwidth allows no more for now.
+    Held,
 }
 
 impl OutputQueue {
@@ -336,7 +349,7 @@ impl OutputQueue {
                 }
             }
         }
-        let front = &self.inline[self.head..self.head + run];
+        let front = &self.inline[self.head..self.head + run.min(budget)];
         let n = match behind {
             Some(Item::Bytes(_)) => {
                 return self.write_slices(transport, budget, sent, marks);
@@ -371,15 +384,17 @@ impl OutputQueue {
                     if !open {
                         used += 1;
                     }
+                    let len = (*len).min(budget - total);
                     at += len;
                     total += len;
                     slices[used - 1] = IoSlice::new(&self.inline[start..at]);
                     open = true;
                 }
                 Item::Bytes(bytes) => {
-                    slices[used] = IoSlice::new(bytes);
+                    let len = bytes.len().min(budget - total);
+                    slices[used] = IoSlice::new(&bytes[..len]);
                     used += 1;
-                    total += bytes.len();
+                    total += len;
                     open = false;
                 }
                 Item::Mark(_) => {}
@@ -461,7 +476,8 @@ impl OutputQueue {
         let mut items = VecDeque::with_capacity(self.items.len());
         items.extend(self.items.drain(..));
         let inline = self.inline[self.head..].to_vec();
-        let kept = Self { inline, head: 0, items, made: self.made, mixed: self.mixed };
+        let (head, window) = (0, self.window);
+        let kept = Self { inline, head, items, made: self.made, mixed: self.mixed, window };
         self.recycle();
         kept
     }

@@ -18,6 +18,7 @@ use crate::handle::{Handle, Waker};
 use crate::limits::ChannelSettings;
 use crate::output::OutputQueue;
 use crate::producer::Producer;
+use crate::server_limits::{ServerLimits, Way};
 use crate::terminator::Terminator;
 
 /// The state machine of one connection.
@@ -90,6 +91,17 @@ pub trait Service {
 
     /// The settings that new connections start with.
     fn settings(&self) -> Rc<ChannelSettings>;
+
+    /// The limits that its connections share, if there are any.
+    fn limits(&self) -> Option<Rc<ServerLimits>> {
+        None
+    }
+
+    /// What a connection is told that is turned away because its client has too many. It is sent
+    /// as far as the socket takes it at once; nobody waits for it to be read.
+    fn refusal(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// Makes a service of a closure that makes a protocol for each connection, with the default
@@ -174,6 +186,8 @@ pub enum Closed {
     Peer(io::Error),
     /// Output stood still longer than [`ChannelSettings::stall`].
     Stalled,
+    /// The peer took output more slowly than [`ChannelSettings::min_send_rate`].
+    Slow,
     /// A producer failed after part of its output had left.
     Aborted(crate::producer::Aborted),
     /// We threw it away: a protocol asked to, the operator did, or the server stopped.
@@ -188,6 +202,7 @@ impl fmt::Display for Closed {
             Self::Done => f.write_str("done"),
             Self::Peer(e) => write!(f, "peer: {e}"),
             Self::Stalled => f.write_str("peer stopped reading"),
+            Self::Slow => f.write_str("peer read too slowly"),
             Self::Aborted(why) => write!(f, "output failed: {why}"),
             Self::Dropped => f.write_str("dropped"),
             Self::ConnectFailed(e) => write!(f, "cannot connect: {e}"),
@@ -287,7 +302,8 @@ impl Context<'_> {
     ///
     /// To be used while a `Part` is handled; `n` is at most its length.
     pub fn put_back(&mut self, n: usize) {
-        self.io.put_back = n;
+        // No part is longer than the shared buffer.
+        self.io.put_back = n as u32;
     }
 
     /// Stops taking input until [`Context::resume_input`]; what was read is kept.
@@ -304,8 +320,21 @@ impl Context<'_> {
     }
 
     /// Sets the deadline: [`Protocol::timeout`] is called once after this time, unless set anew.
+    ///
+    /// It stands still while a bandwidth limit of ours holds the input back.
     pub fn set_timeout(&mut self, after: Duration) {
         self.io.deadline = self.handle.after(after);
+        if let Some(limited) = &self.io.limited {
+            let held = limited.held_until(Way::In).saturating_sub(self.handle.tick());
+            self.io.deadline += held;
+        }
+    }
+
+    /// The time until the deadline; set again at once, it stays where it is. `None` when there is
+    /// no deadline.
+    pub fn timeout_left(&self) -> Option<Duration> {
+        let deadline = self.io.deadline;
+        (deadline != 0).then(|| self.handle.until(deadline - 1))
     }
 
     /// Takes the deadline away.

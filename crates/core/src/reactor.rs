@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::address::{Address, Peer};
 use crate::datagram::{DatagramProtocol, DatagramSender, Datagrams};
-use crate::engine::{ChannelId, Engine};
+use crate::engine::{Admission, ChannelId, Engine};
 use crate::handle::{Command, Connect, Handle, ListenerId};
 use crate::inspect::{Inspect, Node, Value};
 use crate::limits::{
@@ -293,16 +293,20 @@ impl Reactor {
             }
             let Some(listener) = self.listeners.get_mut(&number) else { return };
             match listener.accept() {
-                Ok((transport, peer)) => {
+                Ok((mut transport, peer)) => {
                     listener.counts.accepted.set(listener.counts.accepted.get() + 1);
-                    let (service, mut made) = (listener.service.clone(), None);
-                    self.engine.guarded(|engine| {
-                        let protocol = service.accept(&peer, engine.handle());
-                        made = protocol.map(|p| (p, service.settings()));
-                    });
-                    let Some((protocol, settings)) = made else { continue };
+                    let taken = match self.engine.admit(&*listener.service, &peer) {
+                        Admission::Taken(taken) => taken,
+                        Admission::Refused => continue,
+                        Admission::TurnedAway => {
+                            let away = &listener.counts.turned_away;
+                            away.set(away.get() + 1);
+                            transport.turn_away(listener.service.refusal());
+                            continue;
+                        }
+                    };
                     listener.counts.open.set(listener.counts.open.get() + 1);
-                    let id = self.engine.insert(transport, protocol, peer, settings, None, number);
+                    let id = self.engine.insert_taken(transport, taken, peer, number);
                     self.register(id);
                     self.engine.start(id);
                 }
@@ -606,7 +610,8 @@ impl Inspect for Listeners {
                 .field("protocol", Value::Text(shown.protocol.clone()))
                 .field("address", Value::Text(shown.address.clone()))
                 .field("accepted", Value::Count(shown.counts.accepted.get()))
-                .field("open", Value::Count(shown.counts.open.get())),
+                .field("open", Value::Count(shown.counts.open.get()))
+                .field("turned away", Value::Count(shown.counts.turned_away.get())),
         )))
     }
 }

@@ -13,6 +13,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use crate::address::Peer;
+use crate::limits::TURNED_AWAY_READ_BYTES;
 use crate::sys;
 
 /// Carries the bytes of one channel.
@@ -90,6 +91,16 @@ impl Transport {
             }
             Self::Unix(_) => {}
             Self::Other(s) => s.reset(),
+        }
+    }
+
+    /// Says a last word to a peer that is not served. What the peer has said already is taken off
+    /// the socket, as far as it is small: closing with input unread would take the word back.
+    pub(crate) fn turn_away(&mut self, word: &[u8]) {
+        // Whoever cannot be told is only closed.
+        if !word.is_empty() && self.write(&[IoSlice::new(word)], false).is_ok() {
+            let _ = self.shutdown_write();
+            let _ = self.read(&mut [0; TURNED_AWAY_READ_BYTES]);
         }
     }
 

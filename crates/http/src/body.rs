@@ -23,13 +23,24 @@ pub(crate) struct BodyInput {
     is_collected: bool,
     received: u64,
     limit: u64,
-    timeout: Duration,
+    pace: Pace,
+    /// Bytes that have earned no whole millisecond yet, times 1000.
+    unpaid: u64,
     /// The reply of this request, where it comes later.
     late: Option<Rc<Late>>,
     waiting: bool,
     /// The client waits for a 100, which it gets when the collector wants input.
     owes_continue: bool,
     trailers: Option<Trailers>,
+}
+
+/// How quickly a body must come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Time within which some of it must come, and for which it may fall behind.
+    pub(crate) timeout: Duration,
+    /// Bytes a second on average; 0 is any number.
+    pub(crate) least: u64,
 }
 
 /// How far the body has come.
@@ -50,7 +61,7 @@ impl BodyInput {
         collector: Option<Box<dyn Collector>>,
         trailers: Option<Trailers>,
         limit: u64,
-        timeout: Duration,
+        pace: Pace,
         late: Option<Rc<Late>>,
     ) -> Self {
         Self {
@@ -59,7 +70,8 @@ impl BodyInput {
             collector: Some(collector.unwrap_or_else(|| Box::new(Discarded))),
             received: 0,
             limit,
-            timeout,
+            pace,
+            unpaid: 0,
             late,
             waiting: false,
             owes_continue: false,
@@ -153,9 +165,21 @@ impl BodyInput {
         self.late.as_ref()
     }
 
-    /// The time within which some of it must arrive.
+    /// The time within which some of it must arrive at first.
     pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+        self.pace.timeout
+    }
+
+    /// The time within which more must arrive, when there was so much `left` and `n` bytes came:
+    /// they earn the time that they may take, framing included.
+    pub(crate) fn earn(&mut self, n: usize, left: Duration) -> Duration {
+        if self.pace.least == 0 {
+            return self.pace.timeout;
+        }
+        self.unpaid = self.unpaid.saturating_add((n as u64).saturating_mul(1000));
+        let earned = Duration::from_millis(self.unpaid / self.pace.least);
+        self.unpaid %= self.pace.least;
+        (left + earned).min(self.pace.timeout)
     }
 
     /// Whether its collector takes nothing for now.

@@ -65,6 +65,14 @@ impl Late {
         true
     }
 
+    /// Bytes in memory of a reply that has come and not left.
+    pub(crate) fn ready_bytes(&self) -> usize {
+        match &*self.reply.borrow() {
+            State::Ready(Reply { body: Body::Bytes(bytes), .. }) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// Has the reply edited by these, whether it is there already or not.
     pub(crate) fn edit_with(&self, edits: Edits) {
         self.edits.set(edits);

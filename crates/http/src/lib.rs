@@ -42,7 +42,7 @@ pub use extension::{Exchange, Extension, Extensions, Handled, Request};
 pub use files::{CacheRule, Files, FilesOptions, MediaTypes};
 pub use hosts::{Host, Hosts};
 pub use late::Responder;
-pub use limits::HttpSettings;
+pub use limits::{HttpLimits, HttpSettings};
 pub use reply::{Body, Reply};
 pub use service::HttpService;
 pub use upload::{Upload, UploadOptions};

@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+use medusa_core::ServerLimitOptions;
+
+use crate::extensions::RateLimitOptions;
+
 /// Bytes of an unread request body that are read and thrown away, so that the connection can be
 /// kept; past them it is closed.
 pub const DRAIN_BYTES: u64 = 64 * 1024;
@@ -11,6 +15,13 @@ pub const DRAIN_BYTES: u64 = 64 * 1024;
 /// Times that extensions may put another head in place of one request's, or have themselves asked
 /// about it again.
 pub const MAX_REWRITES: usize = 16;
+
+/// Bytes of replies that have come and cannot leave yet, because one before them has not come: at
+/// so many, no further request of the connection is read.
+pub const READY_BYTES: usize = 1 << 20;
+
+/// Clients whose rates are remembered at once, unless told otherwise; some 100 bytes each.
+pub const REMEMBERED_CLIENTS: usize = 65_536;
 
 /// Records of past requests kept for reuse, so that logging allocates nothing.
 pub const SPARE_RECORDS: usize = 64;
@@ -117,8 +128,13 @@ pub struct HttpSettings {
     /// Time for the first request head of a connection to arrive. A later one may take what is
     /// left of the keep-alive time, and then this long.
     pub head_timeout: Duration,
-    /// Time within which some of a request body must arrive.
+    /// Time within which some of a request body must arrive, and for which a body may fall behind
+    /// [`HttpSettings::min_body_rate`].
     pub body_timeout: Duration,
+    /// Bytes a second with which a request body must come on average; 0 asks for nothing. While
+    /// whoever takes the body wants none of it, or a bandwidth of ours holds it back, no time
+    /// passes for it.
+    pub min_body_rate: u64,
     /// Time that a connection may be idle between requests.
     pub keep_alive: Duration,
     /// Time that it may be idle when another process has taken over the listener: so long its
@@ -130,11 +146,22 @@ pub struct HttpSettings {
     pub max_body_bytes: u64,
 }
 
+/// What a server as a whole holds its clients to; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections of one client, and the bandwidth of all together. That of one connection
+    /// stands in [`ChannelSettings`](medusa_core::ChannelSettings).
+    pub server: ServerLimitOptions,
+    /// Requests of one client, whatever they ask for.
+    pub requests: Option<RateLimitOptions>,
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            min_body_rate: 240,
             keep_alive: Duration::from_secs(75),
             retire_idle: Duration::from_secs(10),
             pipeline_depth: 64,

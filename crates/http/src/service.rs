@@ -4,12 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use medusa_core::inspect::{Inspect, Node, Value};
-use medusa_core::{ChannelSettings, Handle, Peer, Protocol, Service};
+use medusa_core::{
+    ChannelSettings, Handle, Peer, Protocol, ServerLimitOptions, ServerLimits, Service,
+};
 
 use crate::access_log::{AccessLog, Lead};
-use crate::extension::Extensions;
+use crate::extension::{Extensions, Request};
+use crate::extensions::RateLimit;
 use crate::hosts::{Host, Hosts};
-use crate::limits::{HttpSettings, SPARE_RECORDS};
+use crate::limits::{HttpLimits, HttpSettings, SPARE_RECORDS};
+use crate::reply::Reply;
 use crate::session::{Record, Records, Session};
 use crate::wire::fields::FieldTable;
 use crate::write::Common;
@@ -32,6 +36,9 @@ pub(crate) struct Shared {
     spare_queues: RefCell<Vec<Records>>,
     spare_records: RefCell<Vec<Record>>,
     pub(crate) figures: Figures,
+    limits: Rc<ServerLimits>,
+    /// How often each client may ask.
+    requests: RefCell<Option<RateLimit>>,
 }
 
 /// What a server was told. It is replaced as a whole; each request holds the one it began with,
@@ -49,6 +56,10 @@ pub(crate) struct Figures {
     pub(crate) refused: Cell<u64>,
     pub(crate) aborted: Cell<u64>,
     pub(crate) panics: Cell<u64>,
+    /// Requests of clients that asked too often.
+    pub(crate) limited: Cell<u64>,
+    /// Requests that came too slowly, and replies that were taken too slowly.
+    pub(crate) slow: Cell<u64>,
 }
 
 pub(crate) fn count(cell: &Cell<u64>) {
@@ -73,6 +84,8 @@ impl HttpService {
             spare_queues: RefCell::default(),
             spare_records: RefCell::default(),
             figures: Figures::default(),
+            limits: ServerLimits::new(ServerLimitOptions::default()),
+            requests: RefCell::default(),
         };
         Self { shared: Rc::new(shared), channel: RefCell::new(Rc::new(channel)) }
     }
@@ -94,6 +107,20 @@ impl HttpService {
         self.channel.replace(Rc::new(channel));
         // Last, for extensions may do anything when they are dropped.
         drop(old);
+    }
+
+    /// Replaces the limits of the server as a whole.
+    ///
+    /// Connections that are open count as they did. Those that were accepted while there were no
+    /// [`HttpLimits::server`] at all are held to no bandwidth. What is known of how often clients
+    /// ask is kept unless that limit changes.
+    pub fn set_limits(&self, limits: HttpLimits) {
+        let HttpLimits { server, requests } = limits;
+        self.shared.limits.replace(server);
+        let mut current = self.shared.requests.borrow_mut();
+        if current.as_ref().map(RateLimit::options) != requests.as_ref() {
+            *current = requests.map(RateLimit::new);
+        }
     }
 
     /// The service as a part of the inspection tree.
@@ -119,9 +146,31 @@ impl Service for HttpService {
     fn settings(&self) -> Rc<ChannelSettings> {
         self.channel.borrow().clone()
     }
+
+    fn limits(&self) -> Option<Rc<ServerLimits>> {
+        self.shared.limits.is_on().then(|| self.shared.limits.clone())
+    }
+
+    fn refusal(&self) -> &[u8] {
+        TURNED_AWAY
+    }
 }
 
+/// What a client hears that has too many connections already.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: Medusa\r\n\
+    Connection: close\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 70\r\n\r\n\
+    503 Service Unavailable: this client has too many connections already\n";
+
 impl Shared {
+    /// Counts a request; gives the reply if its client asks too often.
+    pub(crate) fn one_too_many(&self, request: &Request<'_>) -> Option<Reply> {
+        let requests = self.requests.borrow();
+        let reply = requests.as_ref()?.check(&request.peer, request.handle)?;
+        count(&self.figures.limited);
+        Some(reply)
+    }
+
     /// What a request that begins now goes by.
     pub(crate) fn setup(&self) -> Rc<Setup> {
         self.setup.borrow().clone()
@@ -160,7 +209,19 @@ impl Inspect for Shown {
             .field("requests", Value::Count(figures.requests.get()))
             .field("refused", Value::Count(figures.refused.get()))
             .field("aborted", Value::Count(figures.aborted.get()))
-            .field("panics", Value::Count(figures.panics.get()));
+            .field("panics", Value::Count(figures.panics.get()))
+            .field("limited", Value::Count(figures.limited.get()))
+            .field("slow", Value::Count(figures.slow.get()));
+        if self.0.limits.is_on() {
+            node = self.0.limits.describe(node);
+        }
+        if let Some(limit) = &*self.0.requests.borrow() {
+            let shown = limit.inspect().node();
+            let asking = shown.value("clients").cloned().unwrap_or(Value::Count(0));
+            node = node
+                .field("request rate", Value::Text(limit.options().rate.to_string()))
+                .field("clients asking", asking);
+        }
         node.children =
             self.0.setup.borrow().hosts.list().iter().map(|host| host.name.clone()).collect();
         node

@@ -26,13 +26,13 @@ use medusa_core::terminator::{Cut, Framer};
 use medusa_core::{Close, Closed, Context, Ending, Frame, Protocol, Terminator};
 
 use crate::access_log::{Line, Outcome, Seen};
-use crate::body::{BodyInput, Taken};
+use crate::body::{BodyInput, Pace, Taken};
 use crate::chunked::Chunked;
 use crate::decision::{Awaited, Verdict};
 use crate::exact::Exactly;
 use crate::extension::{Exchange, Handled, Request, Wants};
 use crate::late::{Late, LateReply};
-use crate::limits::DRAIN_BYTES;
+use crate::limits::{DRAIN_BYTES, HttpSettings, READY_BYTES};
 use crate::reply::{Body, Reply};
 use crate::service::{Setup, Shared, count};
 use crate::walk::Walk;
@@ -192,10 +192,17 @@ impl Session {
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
         let wants = Wants { max_body: setup.settings.max_body_bytes, ..Wants::default() };
         let mut exchange = Exchange { waker: cx.waker(), shared, asked, decision: None, wants };
-        let Some(host) = setup.hosts.find(head.host) else {
-            let wants = exchange.wants;
-            let open = Open { setup, asked, framing: head.framing, expect: head.expect, record };
-            return self.misdirected(wants, open, head, cx);
+        let host = match shared.one_too_many(&request) {
+            None => setup.hosts.find(head.host).ok_or_else(misdirected),
+            Some(reply) => Err(reply),
+        };
+        let host = match host {
+            Ok(host) => host,
+            Err(reply) => {
+                let framing = head.framing;
+                let open = Open { setup, asked, framing, expect: head.expect, record };
+                return self.turn_down(reply, open, exchange.wants, head, cx);
+            }
         };
         let mut walk = Walk::new(host.extensions.list());
         let handled = walk.go(&request, &mut exchange);
@@ -209,10 +216,16 @@ impl Session {
         }
     }
 
-    /// Answers a request for a host that is not served here.
+    /// Answers a request that reaches no extension.
     #[cold]
-    fn misdirected(&mut self, wants: Wants, open: Open, head: &Head<'_>, cx: &mut Context<'_>) {
-        let reply = Reply::text(421, "this server has no host of that name");
+    fn turn_down(
+        &mut self,
+        reply: Reply,
+        open: Open,
+        wants: Wants,
+        head: &Head<'_>,
+        cx: &mut Context<'_>,
+    ) {
         self.take_up(Handled::Now(reply), wants, open, Some(head), cx);
     }
 
@@ -283,7 +296,7 @@ impl Session {
     ) {
         let Wants { late, collector, trailers, max_body, edits } = wants;
         let Open { setup, mut asked, framing, expect, mut record } = open;
-        let body_timeout = setup.settings.body_timeout;
+        let HttpSettings { body_timeout, min_body_rate, .. } = setup.settings;
         record.setup = Some(setup);
         if matches!(framing, BodyFraming::Length(length) if length > max_body) {
             // Said before the body comes, whatever the extension would have answered.
@@ -322,7 +335,7 @@ impl Session {
                         collector,
                         trailers,
                         limit,
-                        body_timeout,
+                        Pace { timeout: body_timeout, least: min_body_rate },
                         late.clone(),
                     );
                     Some((framing, input))
@@ -385,12 +398,15 @@ impl Session {
     }
 
     /// Whether the pipeline has its depth, or its last reply is a late one that no request may
-    /// overtake.
+    /// overtake, or behind which too much is ready already.
     fn is_full(&self) -> bool {
         let Some(records) = &self.records else { return false };
         let alone = |late: &Rc<Late>| late.is_alone();
         records.len() >= self.shared.setup.borrow().settings.pipeline_depth
-            || records.back().and_then(|last| last.late.as_ref()).is_some_and(alone)
+            || records
+                .back()
+                .and_then(|last| last.late.as_ref())
+                .is_some_and(|late| alone(late) || ready_bytes(records) >= READY_BYTES)
     }
 
     /// Nothing is read behind this request: its reply, already queued, is the last.
@@ -500,8 +516,9 @@ impl Session {
     /// Takes some of a body; `ended` says that its length is reached.
     fn body(&mut self, part: &[u8], ended: bool, cx: &mut Context<'_>) -> Result<(), Close> {
         let State::Body(body) = &mut self.state else { return Ok(()) };
+        let left = cx.timeout_left().unwrap_or_default();
         match body.take(part, ended) {
-            Ok(Taken::More) => cx.set_timeout(body.timeout()),
+            Ok(Taken::More) => cx.set_timeout(body.earn(part.len(), left)),
             Ok(Taken::Wait) => {
                 cx.clear_timeout();
                 cx.pause_input();
@@ -575,6 +592,16 @@ impl Session {
         }
         self.shared.recycle(record);
     }
+}
+
+#[cold]
+fn misdirected() -> Reply {
+    Reply::text(421, "this server has no host of that name")
+}
+
+/// Bytes of replies that have come and stand behind one that has not.
+fn ready_bytes(records: &Records) -> usize {
+    records.iter().filter_map(|record| record.late.as_ref()).map(|late| late.ready_bytes()).sum()
 }
 
 /// Whether a body is so short that it is copied behind its head.
@@ -663,6 +690,7 @@ impl Protocol for Session {
                 Ok(())
             }
             State::Head => {
+                count(&self.shared.figures.slow);
                 self.refuse(Reject::with(408, "the request came too slowly"), cx);
                 Ok(())
             }
@@ -671,7 +699,10 @@ impl Protocol for Session {
                 cx.set_timeout(body.timeout());
                 Ok(())
             }
-            State::Body(_) => self.body_refused(Reject::with(408, "the body came too slowly"), cx),
+            State::Body(_) => {
+                count(&self.shared.figures.slow);
+                self.body_refused(Reject::with(408, "the body came too slowly"), cx)
+            }
             State::Undecided(_) | State::Closing => Ok(()),
         }
     }
@@ -770,6 +801,9 @@ impl Protocol for Session {
             let Open { setup, mut record, .. } = undecided.open;
             record.setup = Some(setup);
             self.push_record(record);
+        }
+        if matches!(ending.why, Closed::Slow | Closed::Stalled) {
+            count(&self.shared.figures.slow);
         }
         let Some(mut records) = self.records.take() else { return };
         let whole = matches!(ending.why, Closed::Done);

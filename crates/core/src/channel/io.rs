@@ -6,11 +6,16 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::address::Peer;
+use crate::channel::limited::Limited;
+use crate::handle::Handle;
 use crate::limits::{ChannelSettings, PIECE_LOG2};
-use crate::output::{Flushed, OutputQueue};
+use crate::output::{Flushed, OutputQueue, Window};
 use crate::protocol::{Close, Closed};
+use crate::rate::Rate;
+use crate::server_limits::Way;
 use crate::terminator::Terminator;
 use crate::transport::Transport;
 
@@ -32,10 +37,13 @@ pub(crate) struct Io {
     pub(crate) armed: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    /// When it began, and when bytes last moved, as ticks.
-    pub(crate) opened: u64,
+    /// When bytes last moved, as a tick.
     pub(crate) active: u64,
-    pub(crate) put_back: usize,
+    /// What it is held to; `None` is nothing.
+    pub(crate) limited: Option<Box<Limited>>,
+    /// When it began, in seconds of the loop's ticks.
+    pub(crate) opened: u32,
+    pub(crate) put_back: u32,
     pub(crate) peer: Peer,
     /// Where in the stash the uncut input begins: frames that are taken one by one, by a protocol
     /// that pauses after each, must not move all the rest each time.
@@ -99,8 +107,9 @@ impl Io {
             armed: 0,
             received: 0,
             sent: 0,
-            opened: tick,
             active: tick,
+            limited: None,
+            opened: seconds(tick),
             put_back: 0,
             peer,
             scanned: 0,
@@ -128,15 +137,90 @@ impl Io {
 
     pub(crate) fn set_settings(&mut self, settings: Rc<ChannelSettings>) {
         self.piece_log2 = log2(settings.piece_start_bytes);
+        if settings.send_rate.is_some() || settings.receive_rate.is_some() {
+            self.limited.get_or_insert_with(|| Box::new(Limited::new(None)));
+        }
         self.settings = settings;
     }
 
     /// The nearest deadline as a tick; 0 is none.
     pub(crate) fn nearest_deadline(&self) -> u64 {
-        match (self.deadline, self.stall) {
-            (0, other) | (other, 0) => other,
-            (a, b) => a.min(b),
+        let mut nearest = nearer(self.deadline, self.stall);
+        if self.stall != 0
+            && let Some(out) = &self.out
+        {
+            nearest = nearer(nearest, out.window.until);
         }
+        match &self.limited {
+            Some(limited) => nearer(nearest, limited.due()),
+            None => nearest,
+        }
+    }
+
+    /// Seconds since it began.
+    pub(crate) fn age(&self, tick: u64) -> Duration {
+        Duration::from_secs(u64::from(seconds(tick).saturating_sub(self.opened)))
+    }
+
+    /// Bytes that the peer must take in one window of slowness.
+    fn least(&self) -> u64 {
+        let ms = u64::try_from(self.settings.stall.as_millis()).unwrap_or(u64::MAX);
+        self.settings.min_send_rate.saturating_mul(ms) / 1000
+    }
+
+    /// The peer takes no more for now: watches that it does not stand still, or go too slowly.
+    pub(super) fn blocked(&mut self, written: usize, handle: &Handle) {
+        self.writable = false;
+        if self.stall == 0 {
+            self.begin_window(handle);
+        }
+        if self.stall == 0 || written > 0 {
+            self.stall = handle.after(self.settings.stall);
+        }
+    }
+
+    fn begin_window(&mut self, handle: &Handle) {
+        let until = if self.least() > 0 { handle.after(self.settings.stall) } else { 0 };
+        if let Some(out) = &mut self.out {
+            out.window = Window { until, sent: self.sent };
+        }
+    }
+
+    /// Whether the peer has been too slow for a whole window; if that ended well, the next begins.
+    pub(crate) fn is_slow(&mut self, handle: &Handle) -> bool {
+        let Some(out) = self.out.as_ref().filter(|_| self.stall != 0) else { return false };
+        if !(1..=handle.tick()).contains(&out.window.until) {
+            return false;
+        }
+        let slow = self.sent - out.window.sent < self.least();
+        if !slow {
+            self.begin_window(handle);
+        }
+        slow
+    }
+
+    /// Bytes that may be moved this way, at most `most`; 0 says that the channel goes on when
+    /// that is due. While input is held back, the protocol's deadline stands still.
+    pub(super) fn claim(&mut self, way: Way, most: usize, tick: u64) -> usize {
+        let Some(limited) = &mut self.limited else { return most };
+        let own = own(&self.settings, way);
+        let n = limited.claim(way, own, most, tick);
+        if n == 0 && way == Way::In && self.deadline != 0 {
+            self.deadline += limited.held_until(way).saturating_sub(tick);
+        }
+        n
+    }
+
+    /// Notes how many of the claimed bytes have moved.
+    pub(super) fn moved(&mut self, way: Way, n: usize, tick: u64) {
+        if let Some(limited) = &mut self.limited {
+            limited.used(way, own(&self.settings, way), n, tick);
+        }
+    }
+
+    /// Whether input is held back; cut or not, what was read goes on.
+    pub(crate) fn is_input_held(&self) -> bool {
+        self.limited.as_ref().is_some_and(|limited| limited.held_until(Way::In) != 0)
     }
 
     pub(super) fn over_high(&self) -> bool {
@@ -182,7 +266,7 @@ impl Io {
 
     /// Whether there may be input that was not cut yet.
     pub(super) fn has_input(&self) -> bool {
-        self.stash_fresh || (self.readable && !self.eof)
+        self.stash_fresh || (self.readable && !self.eof && !self.is_input_held())
     }
 
     pub(super) fn takes_input(&mut self) -> bool {
@@ -221,6 +305,22 @@ impl Io {
             self.piece_log2 = (self.piece_log2 + 1).min(max);
         }
     }
+}
+
+fn own(settings: &ChannelSettings, way: Way) -> Option<&Rate> {
+    match way {
+        Way::Out => settings.send_rate.as_ref(),
+        Way::In => settings.receive_rate.as_ref(),
+    }
+}
+
+/// The earlier of two deadlines, of which 0 is none.
+fn nearer(a: u64, b: u64) -> u64 {
+    if a == 0 || b == 0 { a | b } else { a.min(b) }
+}
+
+fn seconds(tick: u64) -> u32 {
+    u32::try_from(tick / 1000).unwrap_or(u32::MAX)
 }
 
 fn log2(bytes: usize) -> u8 {

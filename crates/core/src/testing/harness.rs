@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::peer::{Peer, ServerEnd, Wire};
 use crate::address::{Address, Peer as PeerAddress};
 use crate::datagram::{DatagramProtocol, DatagramSender};
-use crate::engine::{ChannelId, Engine};
+use crate::engine::{Admission, ChannelId, Engine};
 use crate::handle::{Command, Connect, Handle, JobLost, ListenerId, Then, Work};
 use crate::inspect::{self, Outcome, Query};
 use crate::limits::{ChannelSettings, MAX_GRACE, POOL_QUEUE};
@@ -140,11 +140,24 @@ impl Harness {
 
     /// Has a service accept a connection from this address; `None` when it refuses.
     pub fn accept_from(&mut self, service: &dyn Service, from: PeerAddress) -> Option<Peer> {
-        let protocol = service.accept(&from, self.engine.handle())?;
-        Some(self.open_with(protocol, from, service.settings()))
+        self.admit(service, from, 0)
     }
 
-    pub(super) fn insert(
+    pub(super) fn admit(
+        &mut self,
+        service: &dyn Service,
+        from: PeerAddress,
+        listener: u32,
+    ) -> Option<Peer> {
+        let Admission::Taken(taken) = self.engine.admit(service, &from) else { return None };
+        let insert = |engine: &mut Engine, wire| engine.insert_taken(wire, taken, from, listener);
+        let peer = self.wire(insert);
+        peer.wire.borrow_mut().set_edge();
+        self.engine.start(peer.id);
+        Some(peer)
+    }
+
+    fn insert(
         &mut self,
         protocol: Box<dyn Protocol>,
         from: PeerAddress,
@@ -152,12 +165,20 @@ impl Harness {
         within: Option<Duration>,
         listener: u32,
     ) -> Peer {
+        let peer = self.wire(|engine, transport| {
+            engine.insert(transport, protocol, from, settings, within, listener)
+        });
+        if within.is_none() {
+            peer.wire.borrow_mut().set_edge();
+        }
+        peer
+    }
+
+    /// Makes a pipe, one end of which `insert` gives to the engine.
+    fn wire(&mut self, insert: impl FnOnce(&mut Engine, Transport) -> ChannelId) -> Peer {
         let wire = Rc::new(RefCell::new(Wire::default()));
         let transport = Transport::Other(Box::new(ServerEnd(wire.clone())));
-        let id = self.engine.insert(transport, protocol, from, settings, within, listener);
-        if within.is_none() {
-            wire.borrow_mut().set_edge();
-        }
+        let id = insert(&mut self.engine, transport);
         self.wires.push((id, wire.clone()));
         Peer { id, wire }
     }

@@ -77,10 +77,7 @@ impl Harness {
             Address::Inet(_) => PeerAddress::V4([198, 51, 100, 1].into(), 50_000),
             Address::Unix(_) | Address::Passed(_) => PeerAddress::Unix,
         };
-        let protocol = service.accept(&from, self.engine.handle())?;
-        let peer = self.insert(protocol, from, service.settings(), None, number);
-        self.engine.start(peer.id);
-        Some(peer)
+        self.admit(&*service, from, number)
     }
 
     /// Makes the next listen or bind that somebody asks for fail.

@@ -209,6 +209,7 @@ fn a_greedy_peer_does_not_starve_another() {
 #[test]
 fn output_that_stands_still_closes_the_connection() {
     let (mut h, peer, log) = slow_doing(10, |cx| {
+        cx.set_settings(ChannelSettings { min_send_rate: 0, ..Default::default() }.into());
         cx.send(&[b'x'; 100]);
         Ok(())
     });

@@ -3,6 +3,7 @@
 mod channels;
 mod collectors;
 mod faults;
+mod limits;
 mod producers;
 mod sequences;
 mod terminators;

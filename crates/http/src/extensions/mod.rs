@@ -6,9 +6,11 @@
 
 pub mod access;
 pub mod basic_auth;
+pub mod body_limit;
 pub mod error_pages;
 pub mod fixed;
 pub mod headers;
+pub mod rate_limit;
 pub mod redirect;
 pub mod rewrite;
 pub mod user_directories;
@@ -17,9 +19,11 @@ use std::rc::Rc;
 
 pub use self::access::Access;
 pub use self::basic_auth::{BasicAuth, BasicAuthOptions};
+pub use self::body_limit::BodyLimit;
 pub use self::error_pages::ErrorPages;
 pub use self::fixed::Fixed;
 pub use self::headers::Headers;
+pub use self::rate_limit::{RateLimit, RateLimitOptions};
 pub use self::redirect::Redirect;
 pub use self::rewrite::Rewrite;
 pub use self::user_directories::UserDirectories;

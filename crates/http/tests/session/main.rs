@@ -12,6 +12,7 @@ mod files;
 mod filters;
 mod forms;
 mod hosts;
+mod limits;
 mod listings;
 mod log;
 mod pipeline;

@@ -25,10 +25,12 @@ fn server(shelf: &Shelf) -> Server {
     let settings = HttpSettings {
         head_timeout: HEAD,
         body_timeout: BODY,
+        // What counts here is that something moves; how much must stands in `limits`.
+        min_body_rate: 0,
         keep_alive: IDLE,
         ..HttpSettings::default()
     };
-    let channel = ChannelSettings { stall: STALL, ..ChannelSettings::default() };
+    let channel = ChannelSettings { stall: STALL, min_send_rate: 0, ..ChannelSettings::default() };
     let list = vec![
         later("/later/", shelf),
         now("/now", "now"),
