@@ -1,18 +1,18 @@
 //! `protocol = "http"`: limits, hosts and extensions.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use medusa_core::ChannelSettings;
 use medusa_http::access_log::AccessLog;
 use medusa_http::hosts::{Host, HostError, Hosts, MAX_HOST_NAMES, Unknown};
-use medusa_http::{Extensions, HttpService, HttpSettings};
+use medusa_http::{Extensions, HttpLimits, HttpService, HttpSettings};
 use medusa_log::Destination;
 
 use crate::config::Span;
 use crate::config::build::{Build, Serving, Setup};
 use crate::config::extension::{Make, extensions};
-use crate::config::kind::{Choice, DAY, List, Number, SECOND, Size, Text, Time};
+use crate::config::kind::{Choice, List, Text};
+use crate::config::limits::{Limits, limits};
 use crate::config::log::{To, access};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
@@ -26,20 +26,23 @@ struct HttpSetup {
     hosts: Hosts,
     settings: HttpSettings,
     channel: ChannelSettings,
+    limits: HttpLimits,
     log: Option<Rc<dyn AccessLog>>,
 }
 
 impl Setup for HttpSetup {
     fn start(self: Box<Self>) -> Serving {
-        let Self { hosts, settings, channel, log } = *self;
+        let Self { hosts, settings, channel, limits, log } = *self;
         let service = Rc::new(HttpService::new(hosts, settings, channel, log));
+        service.set_limits(limits);
         Serving { service: service.clone(), inspect: service.inspect(), itself: service }
     }
 
     fn replace(self: Box<Self>, running: &Serving) {
-        let Self { hosts, settings, channel, log } = *self;
-        let service = running.itself.downcast_ref::<HttpService>();
-        service.expect("both speak HTTP").replace(hosts, settings, channel, log);
+        let Self { hosts, settings, channel, limits, log } = *self;
+        let service = running.itself.downcast_ref::<HttpService>().expect("both speak HTTP");
+        service.replace(hosts, settings, channel, log);
+        service.set_limits(limits);
     }
 }
 
@@ -69,8 +72,11 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         &Choice(&[("default", Unknown::ToDefault), ("refuse", Unknown::Misdirected)]),
         Unknown::ToDefault,
     );
-    let (settings, channel) =
-        section.section("limits", "How long clients may take, and how much they may send.", limits);
+    let Limits { settings, channel, limits } = section.section(
+        "limits",
+        "How long clients may take, how much they may send, how often they may ask.",
+        limits,
+    );
     let log = section.maybe_section(
         "log",
         "The line that is logged for each request to this server. Left out: as [log.access] says.",
@@ -105,7 +111,7 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         let hosts = hosts.into_iter().enumerate().map(|(place, host)| host.build(place, build));
         let hosts = Hosts::new(hosts.collect::<Result<_, _>>()?);
         let hosts = hosts.map_err(|e| Problem::new(0..0, e.to_string()))?.with_unknown(unknown);
-        Ok(Box::new(HttpSetup { hosts, settings, channel, log }))
+        Ok(Box::new(HttpSetup { hosts, settings, channel, limits, log }))
     }))
 }
 
@@ -147,65 +153,4 @@ fn check_names(section: &Section<'_>, hosts: &[Option<HostPlan>]) {
         let span = again.map_or(0..0, |(_, span)| span.clone());
         section.add(Problem::new(span, e.to_string()));
     }
-}
-
-fn limits(section: &mut Section<'_>) -> (HttpSettings, ChannelSettings) {
-    let http = HttpSettings::default();
-    let channel = ChannelSettings::default();
-    let head_timeout = section.or(
-        "head_timeout",
-        "Time for the first request head of a connection to arrive. A later one may take what is \
-         left of the keep-alive time, and then this long.",
-        &Time(SECOND..=DAY),
-        http.head_timeout,
-    );
-    let body_timeout = section.or(
-        "body_timeout",
-        "Time within which some of a request body must arrive.",
-        &Time(SECOND..=DAY),
-        http.body_timeout,
-    );
-    let keep_alive = section.or(
-        "keep_alive",
-        "Time that a connection may be idle between requests.",
-        &Time(Duration::ZERO..=DAY),
-        http.keep_alive,
-    );
-    let pipeline_depth = section.or(
-        "pipeline_depth",
-        "Requests of one connection whose replies have not left yet.",
-        &Number(1..=1024),
-        http.pipeline_depth as u64,
-    );
-    let max_body_bytes = section.or(
-        "max_body",
-        "Bytes that a request body may have.",
-        &Size(0..=i64::MAX as u64),
-        http.max_body_bytes,
-    );
-    let stall = section.or(
-        "stall",
-        "How long a reply may stand still because its client takes nothing.",
-        &Time(SECOND..=DAY),
-        channel.stall,
-    );
-    let retire_idle = section.or(
-        "retire_idle",
-        "Time that an idle connection stays once another process, or nobody, listens where it came \
-         from: its client may be sending a request this very moment.",
-        &Time(Duration::ZERO..=DAY),
-        http.retire_idle,
-    );
-    let pipeline_depth = pipeline_depth as usize;
-    (
-        HttpSettings {
-            head_timeout,
-            body_timeout,
-            keep_alive,
-            pipeline_depth,
-            max_body_bytes,
-            retire_idle,
-        },
-        ChannelSettings { stall, ..channel },
-    )
 }

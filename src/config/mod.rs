@@ -14,6 +14,7 @@ mod extension;
 mod flags;
 mod http;
 mod kind;
+mod limits;
 mod log;
 mod problem;
 mod record;

@@ -18,6 +18,7 @@ use medusa_http::wire::head::Method;
 
 use crate::config::build::Build;
 use crate::config::kind::{List, Parsed, Text};
+use crate::config::limits;
 use crate::config::problem::Problem;
 use crate::config::section::{Section, Variant};
 
@@ -32,7 +33,7 @@ struct Kind {
 }
 
 /// What the section of an extension is read with.
-struct Around<'a> {
+pub(crate) struct Around<'a> {
     /// The names of all file trees.
     trees: &'a [String],
     /// The paths that it is for.
@@ -80,6 +81,16 @@ const EXTENSIONS: &[Kind] = &[
         name: "basic-auth",
         doc: "Lets those go on who know a password of a file that `medusa passwd` keeps.",
         read: guards::basic_auth,
+    },
+    Kind {
+        name: "rate-limit",
+        doc: "Lets requests go on or answers 429, by how often their client asks.",
+        read: limits::rate_limit,
+    },
+    Kind {
+        name: "body-limit",
+        doc: "Allows request bodies fewer bytes, or more, than `max_body` in [server.limits].",
+        read: limits::body_limit,
     },
     Kind {
         name: "error-pages",
