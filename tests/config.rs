@@ -425,3 +425,34 @@ fn reloads_under_load_cost_no_request() {
         }
     });
 }
+
+#[test]
+fn limits_hold_until_a_reload_takes_them_away() {
+    let place = place();
+    let address = free_address();
+    let listen = format!("{:?}", [&address]);
+    let open = format!("{TREES}{}", serving(&listen, "one"));
+    let limits = "[server.limits]\nrequests = \"3/d\"\nconnections_per_client = 2\n";
+    let strict = open.replace("[[server.extension]]", &format!("{limits}[[server.extension]]"));
+    write(place.path(), &strict);
+    let server = start(place.path());
+    let (mut first, mut second) = (connect(&address), connect(&address));
+    assert_eq!((ask(&mut first), ask(&mut second)), (b"first".to_vec(), b"first".to_vec()));
+    let turned_away = read_answer(&mut connect(&address));
+    assert_eq!(turned_away.status, 503);
+    assert!(turned_away.field("Retry-After").is_some());
+    assert_eq!(ask(&mut first), b"first");
+    second.write_all(get("/f").as_bytes()).expect("it reads");
+    let limited = read_answer(&mut second);
+    let seconds: u32 = limited.field("Retry-After").and_then(|s| s.parse().ok()).expect("a time");
+    assert!(limited.status == 429 && seconds > 20_000, "{seconds}");
+    server.wait_for_line("turned 1 connections away");
+    server.wait_for_line("answered 429 to 1 requests");
+    write(place.path(), &open);
+    server.signal(Signal::HUP);
+    server.wait_for_line("reloaded ");
+    assert_eq!(
+        (ask(&mut second), ask(&mut connect(&address))),
+        (b"first".to_vec(), b"first".to_vec())
+    );
+}

@@ -72,7 +72,7 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         &Choice(&[("default", Unknown::ToDefault), ("refuse", Unknown::Misdirected)]),
         Unknown::ToDefault,
     );
-    let Limits { settings, channel, limits } = section.section(
+    let Limits { settings, channel, of_all } = section.section(
         "limits",
         "How long clients may take, how much they may send, how often they may ask.",
         limits,
@@ -111,7 +111,7 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         let hosts = hosts.into_iter().enumerate().map(|(place, host)| host.build(place, build));
         let hosts = Hosts::new(hosts.collect::<Result<_, _>>()?);
         let hosts = hosts.map_err(|e| Problem::new(0..0, e.to_string()))?.with_unknown(unknown);
-        Ok(Box::new(HttpSetup { hosts, settings, channel, limits, log }))
+        Ok(Box::new(HttpSetup { hosts, settings, channel, limits: of_all, log }))
     }))
 }
 

@@ -18,7 +18,7 @@ use crate::config::section::Section;
 pub(crate) struct Limits {
     pub(crate) settings: HttpSettings,
     pub(crate) channel: ChannelSettings,
-    pub(crate) limits: HttpLimits,
+    pub(crate) of_all: HttpLimits,
 }
 
 /// Units of time that a frequency may have.
@@ -158,8 +158,8 @@ pub(crate) fn limits(section: &mut Section<'_>) -> Limits {
         send_rate,
         receive_rate,
     };
-    let limits = HttpLimits { server, requests: frequency.map(|_| options) };
-    Limits { settings, channel, limits }
+    let of_all = HttpLimits { server, requests: frequency.map(|_| options) };
+    Limits { settings, channel, of_all }
 }
 
 fn times(section: &mut Section<'_>) -> (HttpSettings, Duration) {
