@@ -27,8 +27,8 @@ pub(crate) use lead::Lead;
 /// What the lines of a log look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
-    /// The common log format: `CLIENT - - [TIME] "REQUEST LINE" STATUS BYTES`. A byte of the
-    /// request line that is no printable ASCII is written as `\x1b`, a quote as `\"`, a backslash
+    /// The common log format: `CLIENT - USER [TIME] "REQUEST LINE" STATUS BYTES`, with `-` for
+    /// the user where no name was given. A byte of the name or the request line that is no printable ASCII is written as `\x1b`, a quote as `\"`, a backslash
     /// as `\\`. ` aborted` stands behind the line of a request whose client went away.
     Common,
     /// The common log format and behind it `"REFERER" "USER AGENT"`, escaped alike.
@@ -37,8 +37,9 @@ pub enum Form {
     /// An object of JSON. Each character of its strings is one byte that the client sent: one
     /// that is no printable ASCII is written as `\u00e4`, so nothing is lost, whatever the
     /// encoding was. `time` is when the head was there, `duration_us` the microseconds from then
-    /// until the reply had left, both by the loop's clock, which is read once a turn. Input that
-    /// was no request has no `method`, `target` and `version`; without the fields of that name
+    /// until the reply had left, both by the loop's clock, which is read once a turn. `user` is the
+    /// name that was given, also with a wrong password (`status` is 401 then). Input that was no
+    /// request has no `method`, `target` and `version`; without the fields of that name
     /// there is no `host`, `referer` and `agent`.
     Json,
 }
@@ -167,17 +168,36 @@ impl Line {
     }
 
     /// Hands the line on.
-    pub(crate) fn finish(&self, log: &dyn AccessLog, outcome: Outcome) {
+    pub(crate) fn finish(&self, log: &dyn AccessLog, outcome: Outcome, user: Option<&str>) {
         let Outcome { status, bytes, whole, now } = outcome;
         log.line(&mut |out| {
             if let Some(since) = self.since {
                 out.extend_from_slice(&self.text);
-                return json::end(out, outcome, now.saturating_duration_since(since));
+                return json::end(out, outcome, now.saturating_duration_since(since), user);
             }
-            if whole && self.expected == Some((status, bytes)) {
+            if whole && self.expected == Some((status, bytes)) && user.is_none() {
                 return out.extend_from_slice(&self.text);
             }
-            out.extend_from_slice(&self.text[..self.gap.start]);
+            let mut written = 0;
+            if let Some(user) = user
+                && let Some(at) = memchr::memmem::find(&self.text, NOBODY)
+            {
+                out.extend_from_slice(&self.text[..at]);
+                out.extend_from_slice(b" - ");
+                // One word, whatever it is.
+                let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+                for word in user.split_inclusive(|c| !plain(c)) {
+                    let last = word.chars().next_back().filter(|&c| !plain(c));
+                    let len = word.len() - last.map_or(0, char::len_utf8);
+                    out.extend_from_slice(&word.as_bytes()[..len]);
+                    for byte in &word.as_bytes()[len..] {
+                        write!(out, "\\x{byte:02x}").expect("a vector takes everything");
+                    }
+                }
+                out.extend_from_slice(b" [");
+                written = at + NOBODY.len();
+            }
+            out.extend_from_slice(&self.text[written..self.gap.start]);
             write_outcome(out, status, bytes);
             out.extend_from_slice(self.text[self.gap.end..].trim_ascii_end());
             out.extend_from_slice(if whole { b"\n" } else { b" aborted\n" });
@@ -190,6 +210,9 @@ fn write_outcome(out: &mut Vec<u8>, status: u16, bytes: u64) {
     out.push(b' ');
     write_number(out, bytes);
 }
+
+/// What stands between client and time where nobody has said a name.
+const NOBODY: &[u8] = b" - - [";
 
 /// The end of a line without Referer and User-Agent.
 const NEITHER: &[u8] = b" \"-\" \"-\"\n";

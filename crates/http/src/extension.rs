@@ -92,6 +92,7 @@ pub(crate) struct Wants {
     pub(crate) trailers: Option<Trailers>,
     pub(crate) max_body: u64,
     pub(crate) edits: Edits,
+    pub(crate) user: Option<Box<str>>,
 }
 
 /// Changes a reply on its way to the client.
@@ -155,6 +156,11 @@ impl Exchange<'_> {
     /// edited. One that panics costs the client a 500.
     pub fn on_reply(&mut self, edit: impl FnOnce(&mut Reply) + 'static) {
         self.wants.edits.0.push(Box::new(edit));
+    }
+
+    /// Notes the name by which the client has introduced itself, for the log.
+    pub fn set_user(&mut self, name: &str) {
+        self.wants.user = Some(name.into());
     }
 
     /// Has the request's body given to this collector as it arrives. Without one the body is

@@ -97,6 +97,8 @@ pub(crate) struct Record {
     line: Line,
     /// What the request began with.
     setup: Option<Rc<Setup>>,
+    /// The name that the client has introduced itself by.
+    user: Option<Box<str>>,
     status: u16,
     head_bytes: usize,
     late: Option<Rc<Late>>,
@@ -106,6 +108,7 @@ impl Record {
     pub(crate) fn clear(&mut self) {
         self.line.clear();
         self.setup = None;
+        self.user = None;
         self.late = None;
         self.status = 0;
         self.head_bytes = 0;
@@ -294,10 +297,11 @@ impl Session {
         head: Option<&Head<'_>>,
         cx: &mut Context<'_>,
     ) {
-        let Wants { late, collector, trailers, max_body, edits } = wants;
+        let Wants { late, collector, trailers, max_body, edits, user } = wants;
         let Open { setup, mut asked, framing, expect, mut record } = open;
         let HttpSettings { body_timeout, min_body_rate, .. } = setup.settings;
         record.setup = Some(setup);
+        record.user = user;
         if matches!(framing, BodyFraming::Length(length) if length > max_body) {
             // Said before the body comes, whatever the extension would have answered.
             if let Some(late) = &late {
@@ -588,7 +592,8 @@ impl Session {
             let status = if status == 0 { 499 } else { status };
             let head = (head + record.head_bytes) as u64;
             let bytes = sent.saturating_sub(self.logged).saturating_sub(head);
-            record.line.finish(&**log, Outcome { status, bytes, whole, now });
+            let outcome = Outcome { status, bytes, whole, now };
+            record.line.finish(&**log, outcome, record.user.as_deref());
         }
         self.shared.recycle(record);
     }
@@ -798,8 +803,9 @@ impl Protocol for Session {
 
     fn closed(&mut self, ending: &Ending) {
         if let State::Undecided(undecided) = std::mem::replace(&mut self.state, State::Closing) {
-            let Open { setup, mut record, .. } = undecided.open;
+            let Undecided { open: Open { setup, mut record, .. }, wants, .. } = *undecided;
             record.setup = Some(setup);
+            record.user = wants.user;
             self.push_record(record);
         }
         if matches!(ending.why, Closed::Slow | Closed::Stalled) {

@@ -32,7 +32,12 @@ pub(super) fn begin(out: &mut Vec<u8>, head: Option<&Head<'_>>) {
 }
 
 /// Appends what came of it.
-pub(super) fn end(out: &mut Vec<u8>, outcome: Outcome, duration: Duration) {
+pub(super) fn end(out: &mut Vec<u8>, outcome: Outcome, duration: Duration, user: Option<&str>) {
+    if let Some(user) = user {
+        out.extend_from_slice(b",\"user\":\"");
+        escape(out, user.as_bytes());
+        out.push(b'"');
+    }
     out.extend_from_slice(b",\"status\":");
     write_number(out, u64::from(outcome.status));
     out.extend_from_slice(b",\"bytes\":");
@@ -58,5 +63,20 @@ fn escape(out: &mut Vec<u8>, mut text: &[u8]) {
             }
         }
         text = &text[plain + 1..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_given_stands_in_the_line() {
+        let now = std::time::Instant::now();
+        let outcome = Outcome { status: 401, bytes: 7, whole: true, now };
+        let mut out = Vec::new();
+        end(&mut out, outcome, Duration::from_micros(5), Some("a\"\u{e9}"));
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(text.starts_with(",\"user\":\"a\\\"\\u00c3\\u00a9\",\"status\":401,"), "{text}");
     }
 }

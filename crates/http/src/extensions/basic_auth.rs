@@ -101,6 +101,7 @@ impl Extension for BasicAuth {
         let inner = &self.0;
         let given = request.head.fields.single(Known::Authorization).and_then(credentials);
         let Some((name, password)) = given else { return Handled::Now(inner.ask()) };
+        exchange.set_user(&name);
         let may_pass = inner.may_pass(&name);
         if let Some(verdict) = inner.checker.known(&name, &password, request.handle.now()) {
             // Who may not pass is told no sooner than who has the wrong password.

@@ -56,6 +56,28 @@ fn who_knows_the_password_passes() {
 }
 
 #[test]
+fn the_log_has_the_name_that_was_given() {
+    let Guarded { mut server, dir: _dir } = guarded(&[]);
+    for (lines, status) in [("", 401), (ANN, 200), (ANN, 200), (WRONG, 401)] {
+        assert_eq!(server.get("/in", lines).status, status);
+    }
+    // `a b"\\é:x`
+    assert_eq!(server.get("/in", "Authorization: Basic YSBiIlzDqTp4\r\n").status, 401);
+    let users: Vec<_> = server
+        .log
+        .take()
+        .iter()
+        .map(|line| {
+            let (client, rest) = line.split_once(" - ").expect("a client");
+            let (user, rest) = rest.split_once(" [").expect("a user");
+            assert!(!client.contains(' ') && rest.contains("] \"GET /in HTTP/1.1\" "), "{line}");
+            user.to_owned()
+        })
+        .collect();
+    assert_eq!(users, ["-", "ann", "ann", "ann", "a\\x20b\\x22\\x5c\\xc3\\xa9"]);
+}
+
+#[test]
 fn only_those_pass_who_are_named() {
     let Guarded { mut server, dir: _dir } = guarded(&["bob"]);
     assert_eq!(server.get("/in", BOB).status, 200);
