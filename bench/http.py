@@ -593,7 +593,7 @@ class Peak:
         return (self.most - self.before) / 1024
 
 
-def fetch(server, target):
+def timed_fetch(server, target):
     """Reads a reply to its end: seconds to the first byte, seconds in all, bytes."""
     buffer = bytearray(1 << 20)
     with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
@@ -612,7 +612,7 @@ def fetch(server, target):
 def listing(server, _, __, ___):
     time.sleep(0.2)
     with Peak(server) as peak:
-        first, whole, got = fetch(server, "/many/")
+        first, whole, got = timed_fetch(server, "/many/")
     return {
         "ms to first byte": first * 1e3,
         "ms to last byte": whole * 1e3,
@@ -627,7 +627,7 @@ def archive(server, _, __, ___):
     for kind in ("tar", "zip"):
         before = server.cpu_seconds()
         with Peak(server) as peak:
-            _, whole, got = fetch(server, f"/archive/?archive={kind}")
+            _, whole, got = timed_fetch(server, f"/archive/?archive={kind}")
         spent = server.cpu_seconds() - before
         values[f"{kind}: MB/s"] = got / whole / 1e6
         values[f"{kind}: CPU ms"] = spent * 1e3
