@@ -174,3 +174,37 @@ fn memory_kib(example: &Example) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
+
+/// Sends one request and gives the whole answer.
+fn ask(example: &Example, request: &str) -> String {
+    let mut client = connect(example);
+    client.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("it answers and closes");
+    answer
+}
+
+#[test]
+fn a_script_answers_and_is_loaded_anew() {
+    let example = run("scripted");
+    let close = "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let hello = ask(&example, &format!("GET /lua/hello/Medusa {close}\r\n"));
+    assert!(
+        hello.starts_with("HTTP/1.1 200") && hello.ends_with("\r\n\r\nhello Medusa"),
+        "{hello}"
+    );
+    let body = "x".repeat(100_000);
+    let length =
+        ask(&example, &format!("POST /lua/length {close}Content-Length: 100000\r\n\r\n{body}"));
+    assert!(length.ends_with("\r\n\r\n100000\n"), "{length}");
+    let countdown = ask(&example, &format!("GET /lua/countdown/1 {close}\r\n"));
+    assert!(countdown.ends_with("2\r\n1\n\r\n2\r\n0\n\r\n0\r\n\r\n"), "{countdown}");
+    for visits in [1, 2] {
+        let seen = ask(&example, &format!("GET /lua/visits/ann {close}\r\n"));
+        assert!(seen.contains(&format!("\"visits\":{visits}")), "{seen}");
+    }
+    let reloaded = ask(&example, &format!("POST /reload {close}Content-Length: 0\r\n\r\n"));
+    assert!(reloaded.contains("the new version is loaded"), "{reloaded}");
+    let seen = ask(&example, &format!("GET /lua/visits/ann {close}\r\n"));
+    assert!(seen.contains("\"visits\":1"), "the new version begins anew: {seen}");
+}
