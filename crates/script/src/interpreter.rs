@@ -170,6 +170,9 @@ fn prelude(lua: &Lua, weak: &Weak<Interpreter>) -> mlua::Result<(Function, Funct
     })?;
     host.raw_set("emit", emit)?;
     let of = weak.clone();
+    let look = lua.create_function(move |lua, ()| upgrade(&of)?.guard.look_soon(lua, 0))?;
+    host.raw_set("look", look)?;
+    let of = weak.clone();
     let sleep = lua.create_function(move |lua, seconds: mlua::Value| {
         let seconds = seconds.as_f64().or_else(|| seconds.as_integer().map(|n| n as f64));
         match seconds {

@@ -13,7 +13,7 @@ pub const MEMORY_RESERVE: usize = 1 << 20;
 /// Bytes of a script's source.
 pub const SOURCE_BYTES: usize = 1 << 20;
 /// Bytes of a source that a script compiles itself (`load`).
-pub const LOADED_BYTES: usize = 64 << 10;
+pub const LOADED_BYTES: usize = 32 << 10;
 
 /// Instructions between two looks at the clock.
 pub const WINDOW: u32 = 250;
@@ -49,8 +49,8 @@ pub const CHILDREN: usize = 1000;
 pub const SPARE_THREADS: usize = 64;
 /// Depth of a value that crosses the border, and of JSON.
 pub const VALUE_DEPTH: usize = 64;
-/// Parts of a value that crosses the border.
-pub const VALUE_PARTS: usize = 100_000;
+/// Parts of a value that crosses the border, which nothing interrupts.
+pub const VALUE_PARTS: usize = 32_768;
 /// Bytes of all texts in a value that crosses the border.
 pub const VALUE_BYTES: usize = 4 << 20;
 /// The longest sleep.

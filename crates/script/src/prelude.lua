@@ -347,7 +347,9 @@ local function environment()
     env.load = function(chunk, name, _, globals)
         if type(chunk) ~= "string" then error("bad argument #1 to 'load' (string expected)", 2) end
         if #chunk > LOADED_BYTES then return nil, "the chunk is longer than a script may load" end
-        return raw_load(chunk, name, "t", globals == nil and env or globals)
+        local f, why = raw_load(chunk, name, "t", globals == nil and env or globals)
+        if #chunk > 1000 then host.look() end
+        return f, why
     end
     return env
 end
