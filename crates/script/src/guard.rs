@@ -21,8 +21,7 @@ use mlua::{Lua, ffi};
 
 use crate::error::Exceeded;
 use crate::limits::{
-    BLOCK_BYTES, MEMORY_RESERVE, SHORT_WINDOW, SLICE, SLOW_WINDOW, TEXT_BYTES, UNINTERRUPTED,
-    WINDOW,
+    BLOCK_BYTES, MEMORY_RESERVE, SLICE, SLOW_WINDOW, TEXT_BYTES, UNINTERRUPTED, WINDOW,
 };
 
 /// What is watched in one interpreter, and what has come of it.
@@ -126,7 +125,7 @@ impl Guard {
     pub(crate) fn look_soon(&self, lua: &Lua, cost: u64) -> mlua::Result<()> {
         self.0.instructions.set(self.0.instructions.get().saturating_sub(cost));
         // SAFETY: within a function that a script called, the state is the coroutine that runs.
-        unsafe { lua.exec_raw::<()>((), |state| set_window(state, 0, 1)) }
+        unsafe { lua.exec_raw::<()>((), |state| set_window(state, &self.0, 0, 1)) }
     }
 
     /// Ends the script that runs, as soon as it comes back to where it can be ended.
@@ -182,7 +181,7 @@ unsafe extern "C" fn allocate(
     result
 }
 
-/// Called by the engine each [`WINDOW`] instructions, in whatever coroutine runs.
+/// Called by the engine each [`WINDOW`] instructions or sooner, in whatever coroutine runs.
 unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
     let mut data = ptr::null_mut();
     // SAFETY: `state` is the coroutine that runs. The allocator's data is the watch: the hook is
@@ -210,7 +209,7 @@ unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_De
     });
     // What the engine does between two looks must stay short, whatever its instructions cost.
     let was_slow = now.saturating_duration_since(watch.looked.replace(now)) > SLOW_WINDOW;
-    let mut next = if was_slow { SHORT_WINDOW } else { WINDOW };
+    let mut next = if was_slow { (count / 16).max(1) } else { (count * 2).min(WINDOW) };
     let mut failed = false;
     if over.is_some() || now >= watch.slice_end.get() {
         watch.over.set(over);
@@ -219,7 +218,7 @@ unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_De
             // SAFETY: a hook for counts may yield, without values, as the last thing it does;
             // what is set here is a field.
             unsafe {
-                set_window(state, count, if over.is_some() { 1 } else { next });
+                set_window(state, watch, count, if over.is_some() { 1 } else { next });
                 ffi::lua_yield(state, 0);
             }
             return;
@@ -232,7 +231,7 @@ unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_De
     // SAFETY: sets a field; raising an error leaves this function, in which nothing is left to
     // drop, by a jump that its ABI allows.
     unsafe {
-        set_window(state, count, next);
+        set_window(state, watch, count, next);
         if failed {
             ffi::luaL_error(state, c"a budget of the script is used up".as_ptr());
         }
@@ -240,9 +239,13 @@ unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_De
 }
 
 /// Sets after how many instructions the hook is called again.
-unsafe fn set_window(state: *mut ffi::lua_State, was: u32, window: u32) {
+///
+/// The engine goes through all calls that are under way, which with many of them takes long: that
+/// must not look like slow instructions.
+unsafe fn set_window(state: *mut ffi::lua_State, watch: &Watch, was: u32, window: u32) {
     if was != window {
         // SAFETY: `state` is the coroutine that runs, as the caller warrants.
         unsafe { ffi::lua_sethook(state, Some(hook), ffi::LUA_MASKCOUNT, window.cast_signed()) };
+        watch.looked.set(Instant::now());
     }
 }

@@ -17,9 +17,8 @@ pub const LOADED_BYTES: usize = 32 << 10;
 
 /// Instructions between two looks at the clock.
 pub const WINDOW: u32 = 250;
-/// The same, after a window that took longer than [`SLOW_WINDOW`].
-pub const SHORT_WINDOW: u32 = 16;
-/// A window that takes longer has expensive instructions in it.
+/// A window that takes longer has expensive instructions in it. The next one is a sixteenth of it;
+/// after that they double again.
 pub const SLOW_WINDOW: Duration = Duration::from_micros(500);
 /// How long a script runs before others get their turn.
 pub const SLICE: Duration = Duration::from_millis(4);
