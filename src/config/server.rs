@@ -84,7 +84,7 @@ pub(crate) fn server(section: &mut Section<'_>, trees: &[String]) -> Option<Serv
     Some(ServerPlan {
         protocol: protocol?.name,
         listen: listen.map(|(address, span)| Listen { address, span }).collect(),
-        options: ListenOptions { backlog: backlog as u32, mode },
+        options: ListenOptions { backlog: backlog as u32, mode, ..ListenOptions::default() },
         plan: plan?,
     })
 }

@@ -28,11 +28,15 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// The mode of a Unix-domain socket's file; `None` leaves it to the umask.
     pub mode: Option<u32>,
+    /// Whether it belongs to one connection and lasts no longer than that needs it: it takes no
+    /// socket that was passed to the process, is passed on to none, is not shown, and stays when
+    /// the process retires.
+    pub transient: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 4096, mode: None }
+        Self { backlog: 4096, mode: None, transient: false }
     }
 }
 
@@ -46,6 +50,8 @@ pub(crate) struct Listener {
     name: Option<String>,
     /// The port was left to the system.
     chosen: bool,
+    /// See [`ListenOptions::transient`].
+    pub(crate) transient: bool,
     /// There may be connections to accept.
     pub(crate) ready: bool,
     /// No accepting before this time: the process is out of descriptors.
@@ -135,6 +141,7 @@ impl Listener {
             socket,
             service,
             chosen: asked_for_any_port(asked),
+            transient: options.transient,
             address,
             name: None,
             counts: Rc::default(),
@@ -165,8 +172,9 @@ impl Listener {
             prepare_inet(&socket, &address)?;
             Socketed::Tcp(mio::net::TcpListener::from_std(socket.into()))
         };
-        let (ready, counts) = (true, Rc::default());
-        Ok(Self { socket, service, address, name, chosen, counts, ready, rests_until: None })
+        let (ready, counts, transient) = (true, Rc::default(), false);
+        let rests_until = None;
+        Ok(Self { socket, service, address, name, chosen, transient, counts, ready, rests_until })
     }
 
     /// Duplicates the socket, for a process that is to take it over.

@@ -127,7 +127,11 @@ impl Reactor {
         service: Rc<dyn Service>,
         options: ListenOptions,
     ) -> io::Result<(ListenerId, Address)> {
-        let mut listener = match self.passed.take(address, Kind::Listener)? {
+        let passed = match options.transient {
+            true => None,
+            false => self.passed.take(address, Kind::Listener)?,
+        };
+        let mut listener = match passed {
             Some(passed) => Listener::take_over(passed, service, options)?,
             None => Listener::bind(address, service, options)?,
         };
@@ -135,7 +139,9 @@ impl Reactor {
         listener.register(self.poll.registry(), Token(number as usize))?;
         let bound = listener.address.clone();
         self.listeners.insert(number, listener);
-        self.show();
+        if !options.transient {
+            self.show();
+        }
         Ok((ListenerId(number), bound))
     }
 
@@ -423,7 +429,7 @@ impl Reactor {
                 }
                 let by = now + grace.min(MAX_GRACE);
                 self.stopping = Some(self.stopping.map_or(by, |other| other.min(by)));
-                self.drop_listeners();
+                self.drop_listeners(|_| true);
                 self.engine.shut_down();
             }
             Command::Passed { then } => then(self.passed_sockets()),
@@ -434,7 +440,7 @@ impl Reactor {
                 self.stopping = Some(self.engine.handle().now() + grace.min(MAX_GRACE));
                 self.retiring = true;
                 self.listeners.values_mut().for_each(Listener::leave_file);
-                self.drop_listeners();
+                self.drop_listeners(|listener| !listener.transient);
                 // At once, so that from now on the other process has all that comes.
                 for (_, mut datagrams) in self.datagrams.extract_if(|_, d| !d.chosen) {
                     datagrams.flush();
@@ -453,8 +459,8 @@ impl Reactor {
         }
     }
 
-    fn drop_listeners(&mut self) {
-        for mut listener in std::mem::take(&mut self.listeners).into_values() {
+    fn drop_listeners(&mut self, which: impl Fn(&Listener) -> bool) {
+        for (_, mut listener) in self.listeners.extract_if(|_, listener| which(listener)) {
             listener.deregister(self.poll.registry());
         }
         self.show();
@@ -462,7 +468,7 @@ impl Reactor {
 
     fn passed_sockets(&self) -> io::Result<Vec<PassedSocket>> {
         // In the order in which they were asked for, in which they will be asked for again.
-        let mut listeners: Vec<_> = self.listeners.iter().collect();
+        let mut listeners: Vec<_> = self.listeners.iter().filter(|(_, l)| !l.transient).collect();
         listeners.sort_unstable_by_key(|(number, _)| **number);
         let datagrams = self.datagrams.values().filter(|d| !d.chosen).map(Datagrams::passed);
         listeners.into_iter().map(|(_, listener)| listener.passed()).chain(datagrams).collect()
@@ -539,6 +545,7 @@ impl Reactor {
         *self.shown.0.borrow_mut() = self
             .listeners
             .iter()
+            .filter(|(_, l)| !l.transient)
             .map(|(number, l)| Shown {
                 number: number.to_string(),
                 protocol: l.service.name().to_owned(),

@@ -98,9 +98,10 @@ impl Reactor {
     }
 
     pub(super) fn unlisten(&mut self, id: ListenerId) {
-        if let Some(mut listener) = self.listeners.remove(&id.0) {
-            listener.deregister(self.poll.registry());
+        let Some(mut listener) = self.listeners.remove(&id.0) else { return };
+        listener.deregister(self.poll.registry());
+        if !listener.transient {
+            self.show();
         }
-        self.show();
     }
 }

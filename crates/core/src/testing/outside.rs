@@ -71,12 +71,17 @@ impl Harness {
 
     /// Connects to a listener; `None` when nobody listens there or the service refuses.
     pub fn connect_to(&mut self, address: &Address) -> Option<Peer> {
-        let (id, _, service) = self.listeners.iter().find(|(_, a, _)| a == address)?;
-        let (number, service) = (id.0, service.clone());
         let from = match address {
             Address::Inet(_) => PeerAddress::V4([198, 51, 100, 1].into(), 50_000),
             Address::Unix(_) | Address::Passed(_) => PeerAddress::Unix,
         };
+        self.connect_from(from, address)
+    }
+
+    /// Like [`Harness::connect_to`], from this address.
+    pub fn connect_from(&mut self, from: PeerAddress, address: &Address) -> Option<Peer> {
+        let (id, _, service) = self.listeners.iter().find(|(_, a, _)| a == address)?;
+        let (number, service) = (id.0, service.clone());
         self.admit(&*service, from, number)
     }
 

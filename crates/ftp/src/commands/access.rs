@@ -1,0 +1,115 @@
+//! USER, PASS, ACCT, REIN, QUIT (RFC 959, section 4.1.1).
+
+use std::rc::Rc;
+
+use medusa_core::{Close, Context};
+
+use crate::authorizer::{User, Verdict};
+use crate::commands::transfer;
+use crate::events::Event;
+use crate::limits::MAX_USER_BYTES;
+use crate::service::count;
+use crate::session::{Handled, Session, handle_of};
+use crate::wire::command::Command;
+use crate::wire::facts::Facts;
+
+/// What is said to a wrong name and to a wrong password alike.
+const REFUSED: &str = "Name and password do not belong together.";
+
+pub(crate) fn user(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
+    if session.user.is_some() {
+        return session.reply(cx, 503, "You are logged in already; REIN begins anew.");
+    }
+    let name = std::str::from_utf8(&command.argument).unwrap_or_default();
+    if name.is_empty() || name.len() > MAX_USER_BYTES {
+        return session.reply(cx, 501, "That can be no name.");
+    }
+    session.name = Some(name.into());
+    // The same for all names, whether they exist or not.
+    session.reply(cx, 331, "Send the password.")
+}
+
+pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
+    if session.user.is_some() {
+        return session.reply(cx, 503, "You are logged in already; REIN begins anew.");
+    }
+    let Some(name) = session.name.take() else {
+        return session.reply(cx, 503, "Send the name first: USER <name>");
+    };
+    let setup = session.shared.setup();
+    let (handle, peer) = (handle_of(cx), session.peer);
+    let slot = session.wait(cx);
+    let authorizer = setup.authorizers.iter().find(|authorizer| authorizer.decides(&name));
+    let Some(authorizer) = authorizer else {
+        slot.put(move |session, cx| refused(session, &name, cx));
+        return Ok(());
+    };
+    let known = name.clone();
+    let then = move |verdict| {
+        slot.put(move |session, cx| match verdict {
+            Verdict::Welcome(user) => welcome(session, user, cx),
+            Verdict::Refused => refused(session, &known, cx),
+            Verdict::Unavailable => session.reply(cx, 430, "Nobody can log in now; try again."),
+        });
+    };
+    authorizer.authorize(&name, &command.argument, &peer, &handle, Box::new(then));
+    Ok(())
+}
+
+fn welcome(session: &mut Session, user: Rc<User>, cx: &mut Context<'_>) -> Handled {
+    if !session.admission.count_for(&user.name, user.sessions) {
+        return session.reply(cx, 530, "You are logged in too often; close other connections.");
+    }
+    count(&session.shared.figures.logins);
+    session.shared.tell(&Event::Login { user: &user.name, peer: session.peer });
+    session.failures = 0;
+    session.reply(cx, 230, &user.welcome)?;
+    session.user = Some(user);
+    Ok(())
+}
+
+/// Answers after a while, so that guessing takes time.
+fn refused(session: &mut Session, name: &str, cx: &mut Context<'_>) -> Handled {
+    let settings = session.shared.settings();
+    count(&session.shared.figures.failed_logins);
+    session.shared.tell(&Event::LoginFailed { name, peer: session.peer });
+    session.admission.failed(&settings, cx.now());
+    session.failures += 1;
+    let is_last = session.failures >= settings.login_tries;
+    let slot = session.wait(cx);
+    cx.handle().timer(settings.login_delay, move |_| {
+        slot.put(move |session, cx| {
+            session.reply(cx, 530, REFUSED)?;
+            if is_last { Err(Close::Flush) } else { Ok(()) }
+        });
+    });
+    Ok(())
+}
+
+pub(crate) fn account(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    session.reply(cx, 202, "There are no accounts here.")
+}
+
+/// As if the connection had just been made; what is under way goes on (it has ended: commands
+/// wait for transfers).
+pub(crate) fn reinitialize(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    transfer::give_up(session);
+    session.drop_port();
+    session.log_out();
+    session.name = None;
+    session.directory = medusa_fs::VirtualPath::root();
+    session.ascii = true;
+    session.extended_only = false;
+    session.restart = 0;
+    session.range = None;
+    session.umask = None;
+    session.facts = Facts::default();
+    session.hash = super::hash::Algorithm::default();
+    cx.set_timeout(session.shared.settings().login_timeout);
+    session.reply(cx, 220, "Ready for somebody else.")
+}
+
+pub(crate) fn quit(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    session.reply(cx, 221, "Goodbye.")?;
+    Err(Close::Flush)
+}

@@ -1,0 +1,325 @@
+//! RETR, STOR, STOU, APPE, ALLO, REST, ABOR (RFC 959, sections 4.1.2 and 4.1.3; RFC 3659, section 5),
+//! and how a transfer begins and ends.
+
+use medusa_core::collector::Sink;
+use medusa_core::producer::{FileSource, Once};
+use medusa_core::{Address, Context, FileRange, Producer};
+use medusa_fs::{
+    Commit, Content, Error, ErrorKind, FileSystem, OpenFile, Persona, Placement, VirtualPath,
+};
+
+use super::tree_failed;
+use crate::authorizer::Permissions;
+use crate::data::{DataConnection, Done, Fault, Link, Work};
+use crate::events::{Direction, Event, Transfer};
+use crate::service::count;
+use crate::session::{DataPort, Handled, Running, Session, What};
+use crate::sink::{ToFile, ToStaged};
+use crate::steps::{Converted, Stepped};
+use crate::wire::command::Command;
+
+const NO_PORT: &str = "Say first where data goes: EPSV, PASV, EPRT or PORT.";
+const DENIED: &str = "You may not do that here.";
+
+/// Whether a data connection can be made; answers if not.
+pub(crate) fn has_port(session: &Session) -> bool {
+    !matches!(session.port, DataPort::None)
+}
+
+pub(crate) fn no_port(session: &Session, cx: &mut Context<'_>) -> Handled {
+    session.reply(cx, 425, NO_PORT)
+}
+
+/// Begins a transfer: says so, and puts the work where the data connection finds it.
+pub(crate) fn begin(
+    session: &mut Session,
+    what: What,
+    work: Work,
+    in_place: bool,
+    text: &str,
+    cx: &mut Context<'_>,
+) -> Handled {
+    let settings = session.shared.settings();
+    let data = session.shared.setup().data.clone();
+    let (link, listening, connect) = match std::mem::replace(&mut session.port, DataPort::None) {
+        DataPort::None => return no_port(session, cx),
+        DataPort::Passive { link, listening } => (link, listening, None),
+        DataPort::Active(address) => (Link::new(cx.handle(), cx.waker()), None, Some(address)),
+    };
+    let code = if link.is_connected() { 125 } else { 150 };
+    session.reply(cx, code, text)?;
+    link.begin(work);
+    if let Some(address) = connect {
+        let protocol = Box::new(DataConnection::new(link.clone()));
+        cx.handle().connect(Address::Inet(address), settings.data_timeout, data, protocol);
+    }
+    cx.set_timeout(settings.data_timeout);
+    let (began, ascii) = (cx.now(), session.ascii);
+    session.running = Some(Box::new(Running { link, listening, what, began, ascii, in_place }));
+    Ok(())
+}
+
+/// Looks whether the transfer has ended, and says so.
+pub(crate) fn advance(session: &mut Session, cx: &mut Context<'_>) -> Handled {
+    let Some(running) = &mut session.running else { return Ok(()) };
+    if running.link.is_connected() {
+        running.listening = None;
+    }
+    let Some(done) = running.link.take_done() else { return Ok(()) };
+    let (code, text) = match &done.fault {
+        None => (226, "All was transferred."),
+        Some(Fault::NoConnection) => (425, "There was no data connection."),
+        Some(Fault::Broken(_)) => (426, "The data connection broke."),
+        Some(Fault::NoSpace) if running.in_place => (452, "There is no space left."),
+        Some(Fault::NoSpace) => (452, "There is no space left; nothing was kept."),
+        Some(Fault::Local(why)) => {
+            tracing::warn!("an FTP transfer has failed: {why}");
+            (451, "The server could not go on.")
+        }
+    };
+    end(session, &done, cx.now(), cx.handle().unix_time());
+    session.reply(cx, code, text)
+}
+
+/// The data connection did not come within its time.
+pub(crate) fn fail_to_connect(session: &mut Session, cx: &mut Context<'_>) -> Handled {
+    give_up(session);
+    session.reply(cx, 425, "There was no data connection.")
+}
+
+/// Breaks the transfer off, if there is one.
+pub(crate) fn give_up(session: &mut Session) {
+    let Some(running) = &session.running else { return };
+    let bytes = running.link.received();
+    let fault = Some(Fault::Broken("given up".to_owned()));
+    let (now, unix) = running.link.time();
+    running.link.give_up();
+    end(session, &Done { bytes, fault }, now, unix);
+}
+
+/// Forgets the transfer, and tells of it.
+fn end(session: &mut Session, done: &Done, now: std::time::Instant, unix: std::time::Duration) {
+    let Some(running) = session.running.take() else { return };
+    let What::File(direction, path) = &running.what else { return };
+    let figures = &session.shared.figures;
+    count(match (&done.fault, direction) {
+        (Some(_), _) => &figures.failed,
+        (None, Direction::Sent) => &figures.sent,
+        (None, Direction::Received) => &figures.received,
+    });
+    let Some(user) = &session.user else { return };
+    session.shared.tell(&Event::Transfer(&Transfer {
+        user: &user.name,
+        is_anonymous: user.is_anonymous,
+        peer: session.peer,
+        direction: *direction,
+        path,
+        bytes: done.bytes,
+        took: now.saturating_duration_since(running.began),
+        ended: unix,
+        ascii: running.ascii,
+        complete: done.fault.is_none(),
+    }));
+}
+
+pub(crate) fn abort(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    if session.running.is_none() {
+        session.drop_port();
+        return session.reply(cx, 226, "There was nothing to break off.");
+    }
+    give_up(session);
+    session.reply(cx, 426, "The transfer was broken off.")?;
+    session.reply(cx, 226, "That is done.")
+}
+
+pub(crate) fn allocate(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    session.reply(cx, 202, "There is no need to reserve space.")
+}
+
+pub(crate) fn restart(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
+    let digits = command.word();
+    // Digits only: `parse` alone takes a sign. What is too large is refused, not cut.
+    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok());
+    match number.flatten().filter(|offset| i64::try_from(*offset).is_ok()) {
+        Some(offset) => {
+            session.restart = offset;
+            session.reply(cx, 350, &format!("The next transfer begins at {offset}."))
+        }
+        None => session.reply(cx, 501, "That is no position in a file."),
+    }
+}
+
+pub(crate) fn retrieve(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
+    let offset = std::mem::take(&mut session.restart);
+    let path = match session.resolve(&command.argument, cx) {
+        Ok(path) => path,
+        Err(answered) => return answered,
+    };
+    if !session.may(&path, Permissions::RETRIEVE) {
+        return session.reply(cx, 550, DENIED);
+    }
+    if !has_port(session) {
+        return no_port(session, cx);
+    }
+    // What is in the system's caches needs no helper thread.
+    if let Some(user) = &session.user {
+        match user.tree.open_now(&user.persona, &path) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            opened => return send(session, &path, opened, offset, cx),
+        }
+    }
+    let own = path.clone();
+    session.job(
+        cx,
+        move |grip| grip.tree.open(&grip.who, &path),
+        move |session, opened, cx| send(session, &own, opened, offset, cx),
+    )
+}
+
+fn send(
+    session: &mut Session,
+    path: &VirtualPath,
+    opened: Result<OpenFile, Error>,
+    offset: u64,
+    cx: &mut Context<'_>,
+) -> Handled {
+    let file = match opened {
+        Ok(file) => file,
+        Err(e) => return tree_failed(session, &e, cx),
+    };
+    let size = file.metadata.size;
+    if offset > size && !session.ascii {
+        return session.reply(cx, 554, "The file ends before that position.");
+    }
+    let (producer, text): (Box<dyn Producer>, _) = if session.ascii {
+        (Box::new(Stepped::new(Converted::new(file, offset))), "Here it comes, in lines.".into())
+    } else {
+        let producer: Box<dyn Producer> = match file.content {
+            Content::Memory(bytes) => Box::new(Once::new(bytes.slice(offset as usize..))),
+            Content::Disk(file) => {
+                Box::new(FileSource::new(FileRange { file, offset, len: size - offset }))
+            }
+        };
+        (producer, format!("Here it comes ({} bytes).", size - offset))
+    };
+    let what = What::File(Direction::Sent, path.clone());
+    begin(session, what, Work::Send(producer), false, &text, cx)
+}
+
+/// How an upload is written.
+#[derive(Clone, Copy)]
+enum How {
+    /// It becomes a new file; one of that name is replaced or not.
+    Whole { replace: bool },
+    /// It is written into the file that is there.
+    Into(Placement),
+}
+
+pub(crate) fn store(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
+    let offset = std::mem::take(&mut session.restart);
+    if offset > 0 && session.ascii {
+        return session.reply(cx, 504, "An upload is resumed in TYPE I only.");
+    }
+    let how = match offset {
+        0 => How::Whole { replace: true },
+        _ => How::Into(Placement::At(offset)),
+    };
+    let path = match session.resolve(&command.argument, cx) {
+        Ok(path) => path,
+        Err(answered) => return answered,
+    };
+    receive(session, path, how, Permissions::STORE, "Send it.".to_owned(), cx)
+}
+
+pub(crate) fn append(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
+    session.restart = 0;
+    let path = match session.resolve(&command.argument, cx) {
+        Ok(path) => path,
+        Err(answered) => return answered,
+    };
+    let how = How::Into(Placement::Append);
+    receive(session, path, how, Permissions::APPEND, "Send it.".to_owned(), cx)
+}
+
+pub(crate) fn store_unique(
+    session: &mut Session,
+    command: &Command,
+    cx: &mut Context<'_>,
+) -> Handled {
+    session.restart = 0;
+    // Some clients name a file, which the new name then begins with.
+    let mut name = command.argument.clone();
+    if name.is_empty() {
+        name.extend_from_slice(b"upload");
+    }
+    let Ok(random) = getrandom::u64() else {
+        return session.reply(cx, 451, "The server has no name for it.");
+    };
+    name.extend_from_slice(format!(".{random:016x}").as_bytes());
+    let path = match session.resolve(&name, cx) {
+        Ok(path) => path,
+        Err(answered) => return answered,
+    };
+    // RFC 1123, section 4.1.2.9.
+    let told = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
+    let how = How::Whole { replace: false };
+    receive(session, path, how, Permissions::STORE, format!("FILE: {told}"), cx)
+}
+
+fn receive(
+    session: &mut Session,
+    path: VirtualPath,
+    how: How,
+    permission: Permissions,
+    text: String,
+    cx: &mut Context<'_>,
+) -> Handled {
+    if !session.may(&path, permission) {
+        return session.reply(cx, 550, DENIED);
+    }
+    if !has_port(session) {
+        return no_port(session, cx);
+    }
+    let (own, atomic) = (path.clone(), session.shared.settings().atomic_uploads);
+    session.job(
+        cx,
+        move |grip| open_sink(&*grip.tree, &grip.who, &path, how, atomic),
+        move |session, opened, cx| {
+            let sink = match opened {
+                Ok(sink) => sink,
+                Err(e) => return tree_failed(session, &e, cx),
+            };
+            let stall = session.shared.settings().stall_timeout;
+            let in_place = !atomic || matches!(how, How::Into(_));
+            let work = Work::Receive { sink, ascii: session.ascii, stall };
+            let what = What::File(Direction::Received, own);
+            begin(session, what, work, in_place, &text, cx)
+        },
+    )
+}
+
+/// Opens where an upload goes; blocks.
+fn open_sink(
+    tree: &dyn FileSystem,
+    who: &Persona,
+    path: &VirtualPath,
+    how: How,
+    atomic: bool,
+) -> Result<Box<dyn Sink>, Error> {
+    Ok(match how {
+        How::Whole { replace } => {
+            // Or the client would hear only when all has been sent.
+            if tree.metadata(who, path).is_ok_and(|m| m.kind == medusa_fs::Kind::Dir) {
+                return Err(Error::new(ErrorKind::IsDirectory, "store", path));
+            }
+            let file = tree.stage(who, path)?;
+            if atomic {
+                Box::new(ToStaged { file, replace })
+            } else {
+                file.commit(Commit { replace, durable: false })?;
+                Box::new(ToFile(tree.write_open(who, path, Placement::Append)?))
+            }
+        }
+        How::Into(placement) => Box::new(ToFile(tree.write_open(who, path, placement)?)),
+    })
+}

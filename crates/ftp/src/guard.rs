@@ -1,0 +1,224 @@
+//! How many sessions there may be, and how often an address may guess.
+//!
+//! The one design choice: an address of IPv6 counts as its network of 64 bits, for whoever has one
+//! address has them all.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::limits::{FAILURES_KEPT, FtpSettings};
+
+/// Counts sessions and failed logins.
+#[derive(Clone, Default)]
+pub struct Guard(Rc<RefCell<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    sessions: usize,
+    by_address: HashMap<IpAddr, usize>,
+    by_user: HashMap<String, usize>,
+    failures: HashMap<IpAddr, Failures>,
+}
+
+struct Failures {
+    tries: u32,
+    last: Instant,
+}
+
+/// A session that was let in; it counts until this is dropped.
+pub(crate) struct Admission {
+    guard: Guard,
+    address: Option<IpAddr>,
+    user: Option<String>,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// There are too many sessions.
+    Full,
+    /// There are too many from this address.
+    FullForAddress,
+    /// There were too many wrong logins from there.
+    Banned,
+}
+
+impl Turned {
+    /// What the client reads.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Full => "Too many users are here; try again later.",
+            Self::FullForAddress => "There are too many connections from your address.",
+            Self::Banned => "Too many logins from your address have failed; try again later.",
+        }
+    }
+}
+
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),
+    }
+}
+
+impl Guard {
+    /// Lets a session in, or says why not.
+    pub(crate) fn admit(
+        &self,
+        ip: Option<IpAddr>,
+        settings: &FtpSettings,
+        now: Instant,
+    ) -> Result<Admission, Turned> {
+        let mut counts = self.0.borrow_mut();
+        let address = ip.map(network);
+        if counts.sessions >= settings.sessions {
+            return Err(Turned::Full);
+        }
+        if let Some(address) = address {
+            let banned = counts.failures.get(&address).is_some_and(|failures| {
+                failures.tries >= settings.ban_tries && now < failures.last + settings.ban_time
+            });
+            if banned {
+                return Err(Turned::Banned);
+            }
+            let open = counts.by_address.entry(address).or_default();
+            if *open >= settings.sessions_per_address {
+                return Err(Turned::FullForAddress);
+            }
+            *open += 1;
+        }
+        counts.sessions += 1;
+        Ok(Admission { guard: self.clone(), address, user: None })
+    }
+
+    /// Sessions, and users that are logged in.
+    pub(crate) fn figures(&self) -> (usize, usize) {
+        let counts = self.0.borrow();
+        (counts.sessions, counts.by_user.len())
+    }
+}
+
+impl Admission {
+    /// Notes a failed login.
+    pub(crate) fn failed(&self, settings: &FtpSettings, now: Instant) {
+        let Some(address) = self.address else { return };
+        let mut counts = self.guard.0.borrow_mut();
+        let is_over = |failures: &Failures| now >= failures.last + settings.ban_time;
+        if counts.failures.len() >= FAILURES_KEPT && !counts.failures.contains_key(&address) {
+            counts.failures.retain(|_, failures| !is_over(failures));
+            if counts.failures.len() >= FAILURES_KEPT {
+                // Whoever has failed least is forgotten.
+                let least = counts.failures.iter().min_by_key(|(_, f)| (f.tries, f.last));
+                if let Some(address) = least.map(|(address, _)| *address) {
+                    counts.failures.remove(&address);
+                }
+            }
+        }
+        let failures = counts.failures.entry(address).or_insert(Failures { tries: 0, last: now });
+        failures.tries = if is_over(failures) { 1 } else { failures.tries.saturating_add(1) };
+        failures.last = now;
+    }
+
+    /// Counts the session for a user, if there is room for one more.
+    pub(crate) fn count_for(&mut self, user: &str, most: Option<usize>) -> bool {
+        self.leave_user();
+        let mut counts = self.guard.0.borrow_mut();
+        let open = counts.by_user.entry(user.to_owned()).or_default();
+        if most.is_some_and(|most| *open >= most) {
+            return false;
+        }
+        *open += 1;
+        self.user = Some(user.to_owned());
+        true
+    }
+
+    /// Counts the session for no user any more.
+    pub(crate) fn leave_user(&mut self) {
+        let Some(user) = self.user.take() else { return };
+        let mut counts = self.guard.0.borrow_mut();
+        count_down(&mut counts.by_user, &user);
+    }
+}
+
+fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.leave_user();
+        let mut counts = self.guard.0.borrow_mut();
+        counts.sessions -= 1;
+        if let Some(address) = self.address {
+            count_down(&mut counts.by_address, &address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn sessions_are_counted_in_all_and_by_network() {
+        let guard = Guard::default();
+        let settings =
+            FtpSettings { sessions: 3, sessions_per_address: 2, ..FtpSettings::default() };
+        let now = Instant::now();
+        let admit = |ip: &str| guard.admit(Some(ip.parse().expect("an address")), &settings, now);
+        let first = admit("2001:db8::1").ok();
+        let second = admit("2001:db8::2").ok();
+        assert_eq!(admit("2001:db8::3").err(), Some(Turned::FullForAddress));
+        let third = admit("2001:db8:0:1::1").ok();
+        assert_eq!(admit("10.0.0.1").err(), Some(Turned::Full));
+        assert!(first.is_some() && second.is_some());
+        drop((first, third));
+        let mut again = admit("2001:db8::4").expect("there is room again");
+        assert!(again.count_for("ann", Some(1)));
+        let mut other = admit("10.0.0.1").expect("there is room");
+        assert!(!other.count_for("ann", Some(1)) && other.count_for("bob", None));
+        drop(again);
+        assert!(other.count_for("ann", Some(1)));
+    }
+
+    #[test]
+    fn whoever_guesses_too_often_is_banned_for_a_while() {
+        let guard = Guard::default();
+        let settings = FtpSettings { ban_tries: 2, ..FtpSettings::default() };
+        let now = Instant::now();
+        let ip = Some([10, 0, 0, 1].into());
+        let admission = guard.admit(ip, &settings, now).ok().expect("nobody has failed");
+        admission.failed(&settings, now);
+        assert!(guard.admit(ip, &settings, now).is_ok());
+        admission.failed(&settings, now);
+        assert_eq!(guard.admit(ip, &settings, now).err(), Some(Turned::Banned));
+        assert!(guard.admit(Some([10, 0, 0, 2].into()), &settings, now).is_ok());
+        let later = now + settings.ban_time;
+        assert!(guard.admit(ip, &settings, later).is_ok());
+        admission.failed(&settings, later);
+        assert!(guard.admit(ip, &settings, later).is_ok(), "the count begins anew");
+    }
+
+    #[test]
+    fn failures_are_remembered_of_so_many_addresses() {
+        let guard = Guard::default();
+        let settings = FtpSettings { sessions: usize::MAX, ..FtpSettings::default() };
+        let now = Instant::now();
+        for n in 0..FAILURES_KEPT as u32 + 10 {
+            let ip = std::net::Ipv4Addr::from(n).into();
+            let admission = guard.admit(Some(ip), &settings, now).ok().expect("there is room");
+            admission.failed(&settings, now + Duration::from_millis(n.into()));
+        }
+        assert_eq!(guard.0.borrow().failures.len(), FAILURES_KEPT);
+    }
+}

@@ -1,0 +1,32 @@
+//! An FTP server: RFC 959 with 1123, 2389, 2428, 2577, 2640 and 3659, over the file trees that all
+//! servers share.
+//!
+//! Read the modules in this order: [`wire`] (bytes in, values out), `session` (the control
+//! connection), `commands` (what each command does), `data` (the connections that files go over),
+//! [`authorizer`] (who may do what), [`guard`] (how many may come, and how often they may guess),
+//! [`events`] (what is told of it), [`service`] (what all sessions share).
+//!
+//! The one design choice: whatever might block runs on a helper thread and comes back to the session
+//! as a task. While one is out the session takes no further command, so that replies keep the order
+//! of the commands, and a session is never in two states at once.
+
+#![forbid(unsafe_code)]
+
+pub mod authorizer;
+mod commands;
+mod data;
+pub mod events;
+pub mod guard;
+pub mod limits;
+mod listing;
+mod passive;
+pub mod service;
+mod session;
+mod sink;
+mod steps;
+pub mod wire;
+
+pub use authorizer::{Anonymous, Authorizer, Permissions, Rights, User, Verdict, VirtualUsers};
+pub use events::{Event, Events, Transfer};
+pub use limits::FtpSettings;
+pub use service::FtpService;

@@ -1,0 +1,178 @@
+//! The FTP service: what all sessions of one server share.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use medusa_core::inspect::{Inspect, Node, Value};
+use medusa_core::{ChannelSettings, Handle, Peer, Protocol, Service};
+
+use crate::authorizer::Authorizer;
+use crate::events::{Event, Events};
+use crate::guard::Guard;
+use crate::limits::FtpSettings;
+use crate::passive::Ports;
+use crate::session::{Refusal, Session};
+
+/// Makes FTP sessions.
+pub struct FtpService {
+    shared: Rc<Shared>,
+}
+
+/// What the sessions of one server share.
+pub(crate) struct Shared {
+    setup: RefCell<Rc<Setup>>,
+    pub(crate) guard: Guard,
+    pub(crate) ports: Ports,
+    pub(crate) figures: Figures,
+}
+
+/// What a server was told; replaced as a whole.
+pub(crate) struct Setup {
+    settings: FtpSettings,
+    pub(crate) authorizers: Vec<Rc<dyn Authorizer>>,
+    events: Vec<Rc<dyn Events>>,
+    /// Of control connections.
+    channel: Rc<ChannelSettings>,
+    /// Of data connections.
+    pub(crate) data: Rc<ChannelSettings>,
+}
+
+/// Running totals of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) commands: Cell<u64>,
+    pub(crate) refused: Cell<u64>,
+    pub(crate) logins: Cell<u64>,
+    pub(crate) failed_logins: Cell<u64>,
+    pub(crate) turned_away: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
+    pub(crate) received: Cell<u64>,
+    pub(crate) failed: Cell<u64>,
+}
+
+pub(crate) fn count(cell: &Cell<u64>) {
+    cell.set(cell.get() + 1);
+}
+
+impl FtpService {
+    /// Makes a service for these users: of the authorizers the first that decides about a name is
+    /// asked. All of `events` hear what happens.
+    pub fn new(
+        settings: FtpSettings,
+        authorizers: Vec<Rc<dyn Authorizer>>,
+        events: Vec<Rc<dyn Events>>,
+    ) -> Self {
+        let setup = RefCell::new(Rc::new(Setup::new(settings, authorizers, events)));
+        let (guard, ports, figures) = Default::default();
+        Self { shared: Rc::new(Shared { setup, guard, ports, figures }) }
+    }
+
+    /// Replaces everything that the service was told; sessions and figures go on. Whoever is logged
+    /// in stays so, with the rights that were given then.
+    pub fn replace(
+        &self,
+        settings: FtpSettings,
+        authorizers: Vec<Rc<dyn Authorizer>>,
+        events: Vec<Rc<dyn Events>>,
+    ) {
+        let setup = Rc::new(Setup::new(settings, authorizers, events));
+        let old = self.shared.setup.replace(setup);
+        // Last, for what is dropped may be anything.
+        drop(old);
+    }
+
+    /// The service as a part of the inspection tree.
+    pub fn inspect(&self) -> Rc<dyn Inspect> {
+        Rc::new(Shown(self.shared.clone()))
+    }
+}
+
+impl Setup {
+    fn new(
+        settings: FtpSettings,
+        authorizers: Vec<Rc<dyn Authorizer>>,
+        events: Vec<Rc<dyn Events>>,
+    ) -> Self {
+        let stall = settings.stall_timeout;
+        let channel = Rc::new(ChannelSettings { stall, ..ChannelSettings::default() });
+        let data = channel.clone();
+        Self { settings, authorizers, events, channel, data }
+    }
+}
+
+impl Shared {
+    pub(crate) fn setup(&self) -> Rc<Setup> {
+        self.setup.borrow().clone()
+    }
+
+    pub(crate) fn settings(&self) -> FtpSettingsRef {
+        FtpSettingsRef(self.setup())
+    }
+
+    /// Tells all who want to hear it.
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        for events in &self.setup().events {
+            events.event(event);
+        }
+    }
+}
+
+/// The settings of now.
+pub(crate) struct FtpSettingsRef(Rc<Setup>);
+
+impl std::ops::Deref for FtpSettingsRef {
+    type Target = FtpSettings;
+
+    fn deref(&self) -> &FtpSettings {
+        &self.0.settings
+    }
+}
+
+impl Service for FtpService {
+    fn name(&self) -> &'static str {
+        "ftp"
+    }
+
+    fn accept(&self, peer: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>> {
+        let shared = &self.shared;
+        Some(match shared.guard.admit(peer.ip(), &shared.settings(), handle.now()) {
+            Ok(admission) => Box::new(Session::new(shared.clone(), *peer, admission)),
+            Err(turned) => {
+                count(&shared.figures.turned_away);
+                Box::new(Refusal(turned.text()))
+            }
+        })
+    }
+
+    fn settings(&self) -> Rc<ChannelSettings> {
+        self.shared.setup().channel.clone()
+    }
+}
+
+struct Shown(Rc<Shared>);
+
+impl Inspect for Shown {
+    fn node(&self) -> Node {
+        let figures = &self.0.figures;
+        let settings = self.0.settings();
+        let (sessions, users) = self.0.guard.figures();
+        Node::new("ftp")
+            .field("sessions", Value::Count(sessions as u64))
+            .field("users", Value::Count(users as u64))
+            .field("commands", Value::Count(figures.commands.get()))
+            .field("refused", Value::Count(figures.refused.get()))
+            .field("logins", Value::Count(figures.logins.get()))
+            .field("failed logins", Value::Count(figures.failed_logins.get()))
+            .field("turned away", Value::Count(figures.turned_away.get()))
+            .field("files sent", Value::Count(figures.sent.get()))
+            .field("files received", Value::Count(figures.received.get()))
+            .field("transfers failed", Value::Count(figures.failed.get()))
+            .field("limit of sessions", Value::Count(settings.sessions as u64))
+            .field("limit by address", Value::Count(settings.sessions_per_address as u64))
+            .field("login timeout", Value::Time(settings.login_timeout))
+            .field("idle timeout", Value::Time(settings.idle_timeout))
+            .field("data timeout", Value::Time(settings.data_timeout))
+            .field("stall timeout", Value::Time(settings.stall_timeout))
+            .field("passive ports in use", Value::Count(self.0.ports.len() as u64))
+    }
+}
