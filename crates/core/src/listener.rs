@@ -174,7 +174,7 @@ impl Listener {
         };
         let (ready, counts, transient) = (true, Rc::default(), false);
         let rests_until = None;
-        Ok(Self { socket, service, address, name, chosen, transient, counts, ready, rests_until })
+        Ok(Self { socket, service, address, counts, name, chosen, transient, ready, rests_until })
     }
 
     /// Duplicates the socket, for a process that is to take it over.

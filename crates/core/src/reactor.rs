@@ -127,10 +127,8 @@ impl Reactor {
         service: Rc<dyn Service>,
         options: ListenOptions,
     ) -> io::Result<(ListenerId, Address)> {
-        let passed = match options.transient {
-            true => None,
-            false => self.passed.take(address, Kind::Listener)?,
-        };
+        let passed =
+            if options.transient { None } else { self.passed.take(address, Kind::Listener)? };
         let mut listener = match passed {
             Some(passed) => Listener::take_over(passed, service, options)?,
             None => Listener::bind(address, service, options)?,

@@ -152,6 +152,12 @@ fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) 
     }
 }
 
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         self.leave_user();
@@ -197,7 +203,7 @@ mod tests {
         let settings = FtpSettings { ban_tries: 2, ..FtpSettings::default() };
         let now = Instant::now();
         let ip = Some([10, 0, 0, 1].into());
-        let admission = guard.admit(ip, &settings, now).ok().expect("nobody has failed");
+        let admission = guard.admit(ip, &settings, now).expect("nobody has failed");
         admission.failed(&settings, now);
         assert!(guard.admit(ip, &settings, now).is_ok());
         admission.failed(&settings, now);
@@ -216,7 +222,7 @@ mod tests {
         let now = Instant::now();
         for n in 0..FAILURES_KEPT as u32 + 10 {
             let ip = std::net::Ipv4Addr::from(n).into();
-            let admission = guard.admit(Some(ip), &settings, now).ok().expect("there is room");
+            let admission = guard.admit(Some(ip), &settings, now).expect("there is room");
             admission.failed(&settings, now + Duration::from_millis(n.into()));
         }
         assert_eq!(guard.0.borrow().failures.len(), FAILURES_KEPT);

@@ -24,6 +24,8 @@ pub mod service;
 mod session;
 mod sink;
 mod steps;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use authorizer::{Anonymous, Authorizer, Permissions, Rights, User, Verdict, VirtualUsers};

@@ -80,14 +80,14 @@ pub(crate) fn listen(
     handle: &Handle,
     then: impl FnOnce(Option<(Listening, u16)>) + 'static,
 ) {
-    attempt(Rc::new(wanted), handle.clone(), PASSIVE_TRIES, Vec::new(), Box::new(then));
+    attempt(Rc::new(wanted), handle, PASSIVE_TRIES, Vec::new(), Box::new(then));
 }
 
 type Then = Box<dyn FnOnce(Option<(Listening, u16)>)>;
 
 /// Tries a port, and others if that is taken. Those that were are held meanwhile, so that none is
 /// tried twice.
-fn attempt(wanted: Rc<Wanted>, handle: Handle, tries: usize, mut held: Vec<Lease>, then: Then) {
+fn attempt(wanted: Rc<Wanted>, handle: &Handle, tries: usize, mut held: Vec<Lease>, then: Then) {
     let lease = match &wanted.range {
         None => None,
         Some(range) => match wanted.ports.take(range) {
@@ -111,7 +111,7 @@ fn attempt(wanted: Rc<Wanted>, handle: Handle, tries: usize, mut held: Vec<Lease
         }
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && lease.is_some() && tries > 1 => {
             held.extend(lease);
-            attempt(wanted, again, tries - 1, held, then);
+            attempt(wanted, &again, tries - 1, held, then);
         }
         other => {
             if let Err(e) = other {

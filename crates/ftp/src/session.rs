@@ -163,6 +163,13 @@ impl Session {
         Ok(())
     }
 
+    /// Answers with what `write` appends.
+    #[expect(clippy::unnecessary_wraps, reason = "commands end with an answer")]
+    pub(crate) fn answer(cx: &mut Context<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Handled {
+        cx.send_with(write);
+        Ok(())
+    }
+
     /// The path that an argument means, or an answer that it means none.
     pub(crate) fn resolve(
         &self,

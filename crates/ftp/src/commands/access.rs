@@ -41,14 +41,20 @@ pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Contex
     let slot = session.wait(cx);
     let authorizer = setup.authorizers.iter().find(|authorizer| authorizer.decides(&name));
     let Some(authorizer) = authorizer else {
-        slot.put(move |session, cx| refused(session, &name, cx));
+        slot.put(move |session, cx| {
+            refused(session, &name, cx);
+            Ok(())
+        });
         return Ok(());
     };
     let known = name.clone();
     let then = move |verdict| {
         slot.put(move |session, cx| match verdict {
             Verdict::Welcome(user) => welcome(session, user, cx),
-            Verdict::Refused => refused(session, &known, cx),
+            Verdict::Refused => {
+                refused(session, &known, cx);
+                Ok(())
+            }
             Verdict::Unavailable => session.reply(cx, 430, "Nobody can log in now; try again."),
         });
     };
@@ -69,7 +75,7 @@ fn welcome(session: &mut Session, user: Rc<User>, cx: &mut Context<'_>) -> Handl
 }
 
 /// Answers after a while, so that guessing takes time.
-fn refused(session: &mut Session, name: &str, cx: &mut Context<'_>) -> Handled {
+fn refused(session: &mut Session, name: &str, cx: &mut Context<'_>) {
     let settings = session.shared.settings();
     count(&session.shared.figures.failed_logins);
     session.shared.tell(&Event::LoginFailed { name, peer: session.peer });
@@ -83,7 +89,6 @@ fn refused(session: &mut Session, name: &str, cx: &mut Context<'_>) -> Handled {
             if is_last { Err(Close::Flush) } else { Ok(()) }
         });
     });
-    Ok(())
 }
 
 pub(crate) fn account(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {

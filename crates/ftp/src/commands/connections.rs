@@ -70,7 +70,8 @@ pub(crate) fn passive(session: &mut Session, _: &Command, cx: &mut Context<'_>) 
         return session.reply(cx, 425, "Over IPv6 use EPSV.");
     };
     let told = announced(session, own);
-    open(session, IpAddr::V4(own), cx, move |out, port| address::passive(out, told, port))
+    open(session, IpAddr::V4(own), cx, move |out, port| address::passive(out, told, port));
+    Ok(())
 }
 
 pub(crate) fn extended_passive(
@@ -97,7 +98,8 @@ pub(crate) fn extended_passive(
             return session.reply(cx, 501, "Say EPSV, EPSV 1, EPSV 2 or EPSV ALL.");
         }
     }
-    open(session, own, cx, address::extended_passive)
+    open(session, own, cx, address::extended_passive);
+    Ok(())
 }
 
 /// The address that the client has connected to.
@@ -118,7 +120,7 @@ fn open(
     ip: IpAddr,
     cx: &mut Context<'_>,
     answer: impl FnOnce(&mut Vec<u8>, u16) + 'static,
-) -> Handled {
+) {
     session.drop_port();
     let link = Link::new(cx.handle(), cx.waker());
     let wanted = Wanted {
@@ -136,9 +138,7 @@ fn open(
                 return session.reply(cx, 425, "No port is free for a data connection; try again.");
             };
             session.port = DataPort::Passive { link, listening: Some(listening) };
-            cx.send_with(|out| answer(out, port));
-            Ok(())
+            Session::answer(cx, |out| answer(out, port))
         });
     });
-    Ok(())
 }

@@ -16,7 +16,7 @@ const VERBS_A_LINE: usize = 8;
 
 pub(crate) fn features(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
     let (facts, hash) = (session.facts.feature(), session.hash.feature());
-    cx.send_with(|out| {
+    Session::answer(cx, |out| {
         reply::lines(out, 211, "Features:", "End", |middle| {
             for feature in ["CLNT", "EPRT", "EPSV"] {
                 middle.line(feature);
@@ -29,8 +29,7 @@ pub(crate) fn features(session: &mut Session, _: &Command, cx: &mut Context<'_>)
                 middle.line(feature);
             }
         });
-    });
-    Ok(())
+    })
 }
 
 pub(crate) fn options(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
@@ -62,7 +61,7 @@ pub(crate) fn options(session: &mut Session, command: &Command, cx: &mut Context
 pub(crate) fn help(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
     let verb = command.word().to_ascii_uppercase();
     if verb.is_empty() {
-        cx.send_with(|out| {
+        return Session::answer(cx, |out| {
             reply::lines(out, 214, "The commands:", "HELP <command> says more.", |middle| {
                 for row in TABLE.chunks(VERBS_A_LINE) {
                     let verbs: Vec<_> =
@@ -71,7 +70,6 @@ pub(crate) fn help(session: &mut Session, command: &Command, cx: &mut Context<'_
                 }
             });
         });
-        return Ok(());
     }
     match find(&verb) {
         Some(spec) => session.reply(cx, 214, &format!("Syntax: {}", spec.usage)),
@@ -130,16 +128,13 @@ pub(crate) fn site(session: &mut Session, command: &Command, cx: &mut Context<'_
         b"CHMOD" => change_mode(session, rest, cx),
         b"UMASK" => umask(session, rest, cx),
         b"UTIME" => times(session, rest, cx),
-        b"HELP" => {
-            cx.send_with(|out| {
-                reply::lines(out, 214, "The commands behind SITE:", "End", |middle| {
-                    middle.line("CHMOD <mode> <path>");
-                    middle.line("UMASK [<mask>]");
-                    middle.line("UTIME <time> <path>");
-                });
+        b"HELP" => Session::answer(cx, |out| {
+            reply::lines(out, 214, "The commands behind SITE:", "End", |middle| {
+                middle.line("CHMOD <mode> <path>");
+                middle.line("UMASK [<mask>]");
+                middle.line("UTIME <time> <path>");
             });
-            Ok(())
-        }
+        }),
         _ => session.reply(cx, 504, "There are SITE CHMOD, HELP, UMASK and UTIME only."),
     }
 }

@@ -55,8 +55,7 @@ pub(crate) fn change(
 
 pub(crate) fn directory(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
     let path = session.directory.clone();
-    cx.send_with(|out| reply::quoted(out, 257, path.as_bytes(), "is the directory."));
-    Ok(())
+    Session::answer(cx, |out| reply::quoted(out, 257, path.as_bytes(), "is the directory."))
 }
 
 pub(crate) fn change_directory(
@@ -131,8 +130,7 @@ pub(crate) fn make_directory(
         Permissions::MAKE,
         |grip, path| grip.tree.make_dir(&grip.who, path),
         |_, path, cx| {
-            cx.send_with(|out| reply::quoted(out, 257, path.as_bytes(), "is made."));
-            Ok(())
+            Session::answer(cx, |out| reply::quoted(out, 257, path.as_bytes(), "is made."))
         },
         cx,
     )
@@ -266,11 +264,10 @@ pub(crate) fn set_time(
         move |grip, path| grip.tree.set_modified(&grip.who, path, time),
         move |_, path, cx| {
             let text = format!("Modify={}; ", time_val(time));
-            cx.send_with(|out| {
+            Session::answer(cx, |out| {
                 let path = String::from_utf8_lossy(path.as_bytes());
                 reply::line(out, 213, &(text + &path));
-            });
-            Ok(())
+            })
         },
         cx,
     )

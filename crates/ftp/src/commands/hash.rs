@@ -83,7 +83,8 @@ impl Hashing {
             Self::Md5(hash) => hash.finalize().to_vec(),
             Self::Crc32(hash) => hash.finalize().to_be_bytes().to_vec(),
         };
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or('?');
+        digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 
@@ -177,8 +178,7 @@ fn go_on(
                 let head = format!("{} {from}-{until} ", algorithm.name());
                 let text = head + &progress.hashing.finish() + " ";
                 let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
-                cx.send_with(|out| reply::line(out, 213, &(text + &path)));
-                Ok(())
+                Session::answer(cx, |out| reply::line(out, 213, &(text + &path)))
             }
             Err(why) => {
                 tracing::warn!("HASH {path}: {why}");

@@ -128,10 +128,9 @@ pub(crate) fn machine_facts(
                 let rights = session.user.as_ref().map(|user| user.rights.at(&own));
                 let perm = perm(rights.unwrap_or_default());
                 let line = session.facts.line(own.as_bytes(), &metadata, perm);
-                cx.send_with(|out| {
+                Session::answer(cx, |out| {
                     reply::lines(out, 250, "Facts:", "End", |middle| middle.prepared(&line));
-                });
-                Ok(())
+                })
             }
             Err(e) => tree_failed(session, &e, cx),
         },
@@ -143,19 +142,14 @@ pub(crate) fn status(session: &mut Session, command: &Command, cx: &mut Context<
     if argument.is_empty() {
         return own_status(session, cx);
     }
-    if session.user.is_none() {
+    let rights = session.user.as_ref().map(|user| user.rights.clone());
+    let Some(rights) = rights else {
         return session.reply(cx, 530, "Log in with USER and PASS first.");
-    }
-    let form = Form::Long(now(cx));
-    let asked = match asked(session, argument, form, false, cx) {
+    };
+    let asked = match asked(session, argument, Form::Long(now(cx)), false, cx) {
         Ok(asked) => asked,
         Err(answered) => return answered,
     };
-    let rights = session
-        .user
-        .as_ref()
-        .map(|user| user.rights.clone())
-        .unwrap_or_else(|| crate::authorizer::Rights::new(Permissions::default()));
     session.job(
         cx,
         move |grip| {
@@ -170,15 +164,14 @@ pub(crate) fn status(session: &mut Session, command: &Command, cx: &mut Context<
             }
             Ok(Ok((lines, more))) => {
                 let last = if more { "There is more: use LIST." } else { "That is all." };
-                cx.send_with(|out| {
+                Session::answer(cx, |out| {
                     reply::lines(out, 213, "Status:", last, |middle| {
                         let lines = lines.strip_suffix(b"\r\n").unwrap_or(&lines);
                         for line in lines.split(|&byte| byte == b'\n').filter(|l| !l.is_empty()) {
                             middle.line(line.strip_suffix(b"\r").unwrap_or(line));
                         }
                     });
-                });
-                Ok(())
+                })
             }
         },
     )
@@ -193,7 +186,7 @@ fn own_status(session: &mut Session, cx: &mut Context<'_>) -> Handled {
     });
     let kind = if session.ascii { "TYPE A" } else { "TYPE I" };
     let peer = session.peer;
-    cx.send_with(|out| {
+    Session::answer(cx, |out| {
         reply::lines(out, 211, "Status:", "That is all.", |middle| {
             middle.line(format!("Connected from {peer}."));
             match user {
@@ -203,8 +196,7 @@ fn own_status(session: &mut Session, cx: &mut Context<'_>) -> Handled {
             middle.line(format!("{kind}, MODE S, STRU F."));
             middle.line(transfer.unwrap_or_else(|| "No transfer is under way.".to_owned()));
         });
-    });
-    Ok(())
+    })
 }
 
 #[cfg(test)]

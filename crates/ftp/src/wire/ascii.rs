@@ -68,13 +68,17 @@ mod tests {
 
     fn to_wire(pieces: &[&[u8]]) -> Vec<u8> {
         let (mut converter, mut out) = (ToWire::default(), Vec::new());
-        pieces.iter().for_each(|piece| converter.convert(piece, &mut out));
+        for piece in pieces {
+            converter.convert(piece, &mut out);
+        }
         out
     }
 
     fn from_wire(pieces: &[&[u8]]) -> Vec<u8> {
         let (mut converter, mut out) = (FromWire::default(), Vec::new());
-        pieces.iter().for_each(|piece| converter.convert(piece, &mut out));
+        for piece in pieces {
+            converter.convert(piece, &mut out);
+        }
         converter.end(&mut out);
         out
     }

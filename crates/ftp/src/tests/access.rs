@@ -1,0 +1,180 @@
+//! Logging in, and what users may do then.
+
+use medusa_auth::{Checker, CheckerSettings};
+use medusa_core::inspect::{Outcome, Value};
+
+use super::*;
+use crate::{Rights, User, VirtualUsers};
+
+/// A file in which Ann's password is `secret`.
+fn password_file() -> tempfile::NamedTempFile {
+    let hash = medusa_auth::password::hash(b"secret").expect("it is hashed");
+    let text = medusa_auth::file::edit("", "ann", Some(&hash)).expect("added");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), text).expect("written");
+    file
+}
+
+fn ann(tree: &MemoryTree) -> User {
+    User {
+        name: "ann".to_owned(),
+        is_anonymous: false,
+        tree: Arc::new(tree.clone()),
+        persona: Persona::Process,
+        rights: Rights::new(Permissions::READ).within(path("/d"), Permissions::ALL),
+        sessions: Some(1),
+        welcome: "Hello, Ann.".to_owned(),
+    }
+}
+
+struct Users {
+    h: Harness,
+    service: FtpService,
+    told: Told,
+    tree: MemoryTree,
+    file: tempfile::NamedTempFile,
+}
+
+impl Users {
+    fn new(settings: FtpSettings) -> Self {
+        let (file, tree, told) = (password_file(), tree(), Told::default());
+        let checker = Checker::new(file.path().to_owned(), CheckerSettings::default());
+        let users = VirtualUsers::new(checker.expect("a checker"), [ann(&tree)]);
+        let events: Vec<Rc<dyn Events>> = vec![Rc::new(told.clone())];
+        let service = FtpService::new(settings, vec![Rc::new(users)], events);
+        Self { h: Harness::new(), service, told, tree, file }
+    }
+
+    fn bench(mut self) -> Bench {
+        let control = self.h.accept(&self.service);
+        self.h.run();
+        control.take();
+        let Self { h, service, told, tree, file } = self;
+        Bench { h, service, control, tree, told, passwords: Some(file) }
+    }
+}
+
+/// Who guessed names was told which exist.
+#[test]
+fn a_wrong_name_and_a_wrong_password_get_one_answer() {
+    let mut bench = Users::new(FtpSettings::default()).bench();
+    let mut answers = Vec::new();
+    for name in ["ann", "nobody"] {
+        let first = bench.say(&format!("USER {name}"));
+        assert_eq!(bench.say("PASS wrong"), "", "it takes a while");
+        bench.h.advance(Duration::from_secs(2));
+        answers.push((first, bench.control.take_text()));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(answers[0].1.starts_with("530 "));
+    assert_eq!(bench.told(), ["failed ann", "failed nobody"]);
+    assert_eq!(bench.code("PASS secret"), 503, "without a name");
+    bench.say("USER ann");
+    assert_eq!(bench.say("PASS secret"), "230 Hello, Ann.\r\n");
+    assert_eq!(bench.code("USER ann"), 503);
+    assert_eq!(bench.code("PASS secret"), 503);
+}
+
+/// Nothing kept anybody from trying on.
+#[test]
+fn whoever_guesses_is_sent_away_and_then_kept_away() {
+    let settings = FtpSettings { ban_tries: 6, ..FtpSettings::default() };
+    let mut bench = Users::new(settings).bench();
+    for round in 0..2 {
+        if round > 0 {
+            bench.control = bench.h.accept(&bench.service);
+            bench.h.run();
+            assert!(bench.control.take_text().starts_with("220 "));
+        }
+        for _ in 0..3 {
+            assert!(!bench.control.is_gone());
+            bench.say("USER ann");
+            bench.say("PASS wrong");
+            bench.h.advance(Duration::from_secs(2));
+            assert!(bench.control.take_text().starts_with("530 "));
+        }
+        assert!(bench.control.is_gone());
+    }
+    let turned = bench.h.accept(&bench.service);
+    bench.h.run();
+    assert!(turned.take_text().starts_with("421 ") && turned.is_gone());
+    bench.h.advance(Duration::from_secs(301));
+    let later = bench.h.accept(&bench.service);
+    bench.h.run();
+    assert!(later.take_text().starts_with("220 "));
+}
+
+#[test]
+fn rights_are_by_directory() {
+    let mut bench = Users::new(FtpSettings::default()).bench();
+    bench.say("USER ann");
+    assert_eq!(bench.code("PASS secret"), 230);
+    for (command, code) in [
+        ("DELE a.txt", 550),
+        ("MKD new", 550),
+        ("SITE CHMOD 600 a.txt", 550),
+        ("MFMT 20200101000000 a.txt", 550),
+        ("RNFR a.txt", 550),
+        ("RNFR d/b.txt", 350),
+        ("RNTO out", 550),
+        ("MKD d/new", 257),
+        ("DELE d/b.txt", 250),
+        ("SIZE a.txt", 213),
+    ] {
+        assert_eq!(bench.code(command), code, "{command}");
+    }
+    assert!(bench.put("STOR a.txt", b"x").starts_with("550 "));
+    assert!(bench.put("APPE a.txt", b"x").starts_with("550 "));
+    assert!(bench.put("STOR d/x", b"x").contains("226 "));
+    let told = bench.say("MLST a.txt");
+    assert!(told.contains("perm=r;"), "{told}");
+}
+
+#[test]
+fn sessions_of_a_user_are_counted() {
+    let mut bench = Users::new(FtpSettings::default()).bench();
+    bench.say("USER ann");
+    assert_eq!(bench.code("PASS secret"), 230);
+    let second = bench.h.accept(&bench.service);
+    second.send("USER ann\r\nPASS secret\r\n");
+    bench.h.run();
+    assert!(second.take_text().contains("\r\n530 "));
+    assert_eq!(bench.code("REIN"), 220);
+    second.send("USER ann\r\nPASS secret\r\n");
+    bench.h.run();
+    assert!(second.take_text().contains("\r\n230 "));
+    assert_eq!(bench.told(), ["login ann", "logout ann", "login ann"]);
+    assert_eq!(bench.code("PWD"), 530);
+}
+
+#[test]
+fn too_many_sessions_are_turned_away() {
+    let mut bench = Bench::with(FtpSettings { sessions_per_address: 1, ..FtpSettings::default() });
+    let second = bench.h.accept(&bench.service);
+    bench.h.run();
+    assert!(second.take_text().starts_with("421 ") && second.is_gone());
+    bench.control.close();
+    bench.h.run();
+    let third = bench.h.accept(&bench.service);
+    bench.h.run();
+    assert!(third.take_text().starts_with("220 "));
+}
+
+#[test]
+fn what_the_server_shows() {
+    let mut bench = Bench::logged_in();
+    bench.h.handle().mount("ftp", bench.service.inspect());
+    bench.fetch("RETR a.txt");
+    let Outcome::Node(node) = bench.h.inspect("ftp") else { panic!("it is mounted") };
+    for (name, number) in [("sessions", 1), ("users", 1), ("logins", 1), ("files sent", 1)] {
+        assert_eq!(node.value(name), Some(&Value::Count(number)), "{name}");
+    }
+    let channel = bench.h.inspect(&bench.control.path());
+    let Outcome::Node(node) = channel else { panic!("it is open") };
+    assert_eq!(node.value("doing"), Some(&Value::Text("anonymous in /".to_owned())));
+}
+
+#[test]
+fn a_session_is_small() {
+    assert!(size_of::<crate::session::Session>() <= 320);
+}
