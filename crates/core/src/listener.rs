@@ -235,6 +235,9 @@ fn bind_inet(inet: SocketAddr, backlog: i32) -> io::Result<Socket> {
 fn prepare_inet(socket: &Socket, address: &Address) -> io::Result<()> {
     // Replies leave whole, and nothing else waits.
     socket.set_tcp_nodelay(true)?;
+    // Urgent data stays where it stands in the stream (RFC 6093, section 4): taken out of it, the
+    // last byte of a line that was sent urgently would be missing, and nobody know.
+    socket.set_out_of_band_inline(true)?;
     if matches!(address, Address::Inet(inet) if inet.ip().is_loopback()) {
         sys::choose_for_loopback(socket);
     }
