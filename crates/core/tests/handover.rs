@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use common::{Echo, PATIENCE, Server, client, echoed, inet, join, listen, serve_with};
 use medusa_core::datagram::{DatagramProtocol, DatagramSender};
-use medusa_core::{Address, Close, Context, Frame, PassedSocket, Protocol, Reactor, Settings};
+use medusa_core::{
+    Address, Close, Context, Frame, ListenOptions, PassedSocket, Protocol, Reactor, Settings,
+};
 
 const GRACE: Duration = Duration::from_secs(3600);
 
@@ -130,4 +132,28 @@ fn sockets_go_over_and_connections_stay() {
     assert!(path.exists());
     join(new);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_listener_of_one_connection_is_nobody_elses() {
+    let (address, old) = serve_with(Settings::default(), |reactor| {
+        listen(reactor, &inet("127.0.0.1:0"), || Echo);
+        let options = ListenOptions { transient: true, ..ListenOptions::default() };
+        let service = medusa_core::service("transient", |_, _| Echo);
+        let bound = reactor.listen(&inet("127.0.0.1:0"), service, options);
+        bound.expect("a free port").1
+    });
+    let mut kept = client(&address);
+    echoed(&mut kept);
+    assert!(passed(&old).iter().all(|socket| *socket.bound() != address));
+    let (tell, hear) = mpsc::channel();
+    let retire = move |handle: &medusa_core::Handle| {
+        handle.retire(GRACE, move || tell.send(()).expect("the test hears"));
+    };
+    old.remote.call(retire).expect("the loop comes round");
+    hear.recv().expect("it retires");
+    // It stays for as long as its connection needs it.
+    echoed(&mut client(&address));
+    drop(kept);
+    old.wait();
 }
