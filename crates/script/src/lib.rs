@@ -1,6 +1,6 @@
 //! Scripts in Lua 5.4, whose every mistake ends by itself.
 //!
-//! Read the modules in this order: [`engine`] (what the server calls), [x
+//! Read the modules in this order: [`engine`] (what the server calls), [`call`] (how calls end, run on
 //! and wait), [`value`] (what crosses the border), `interpreter` with `prelude.lua` (what scripts
 //! find), `guard` (what ends them), `pattern` and `texts` (texts matched within bounds), [`library`].
 //!
