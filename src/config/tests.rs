@@ -77,6 +77,16 @@ fn what_is_shown_of_the_flags_is_a_file_that_says_the_same() {
 }
 
 #[test]
+fn what_is_shown_of_a_field_that_is_removed_is_read_again() {
+    let place = place();
+    let removed = "[[server.extension]]\nuse = \"header\"\n[[server.extension.change]]\n\
+                   name = \"ETag\"\nhow = \"remove\"\n";
+    let loaded = load_text(place.path(), &format!("{SERVER}{removed}")).expect("it is right");
+    let again = load_text(place.path(), &loaded.shown()).expect("it is right");
+    assert_eq!(again.record.configuration(), loaded.record.configuration());
+}
+
+#[test]
 fn trees_that_stay_the_same_are_used_again() {
     let place = place();
     let trees = "[files.site]\npath = \"public\"\n[files.scratch]\nmemory = \"1 MiB\"\n\

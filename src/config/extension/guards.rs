@@ -101,7 +101,8 @@ fn header_rule(section: &mut Section<'_>) -> Option<HeaderRule> {
         &statuses(),
         100..=999,
     );
-    if how == How::Remove && section.has("value") {
+    // The effective configuration shows an empty one.
+    if how == How::Remove && !value.is_empty() {
         section.refuse("value", "what is removed has no value");
     }
     Some(HeaderRule {
