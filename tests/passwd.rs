@@ -1,5 +1,7 @@
 //! `medusa passwd`, run as a user does.
 
+mod server;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use medusa_auth::PasswordFile;
+
+use crate::server::{Server, medusa, read_answer};
 
 fn passwd(file: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_medusa"))
@@ -67,4 +71,43 @@ fn what_makes_no_sense_is_told_and_changes_nothing() {
     let (status, text) = said(&passwd(&file, &["ann", "--stdin"], "x"));
     assert!(status == 1 && text.contains("line 1 has no colon"), "{text}");
     assert_eq!(fs::read_to_string(&file).expect("a file"), "nonsense\n");
+}
+
+/// Memory of a process in KiB that no file stands behind.
+#[cfg(target_os = "linux")]
+fn memory_of(server: &Server) -> u64 {
+    let pid = server.pid().as_raw_nonzero();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("a line");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
+
+/// Each check takes 19 MiB, two run at once; what helper threads keep of it must not add up.
+#[cfg(target_os = "linux")]
+#[test]
+fn checks_of_many_passwords_leave_little_memory_behind() {
+    // Ends of Base64: another wrong password each.
+    let logins = (b'A'..=b'Z').chain(b'a'..=b'f').map(char::from);
+    let dir = tempfile::tempdir().expect("a directory");
+    assert_eq!(said(&passwd(&dir.path().join("users"), &["ann", "--stdin"], "secret")).0, 0);
+    let text = "[[server]]\nprotocol = \"http\"\nlisten = \"127.0.0.1:0\"\n\
+                [[server.extension]]\nuse = \"basic-auth\"\npasswords = \"users\"\n\
+                [[server.extension]]\nuse = \"fixed\"\n";
+    let file = dir.path().join("m.toml");
+    fs::write(&file, text).expect("it is written");
+    let server = Server::start(medusa(["serve", "--config"]).arg(&file));
+    let before = memory_of(&server);
+    let mut clients = Vec::new();
+    for end in logins {
+        let mut client = server.connect();
+        let login = format!("Authorization: Basic YW5uOnd{end}");
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{login}\r\n\r\n");
+        client.write_all(request.as_bytes()).expect("it reads");
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(read_answer(client).status, 401);
+    }
+    let grown = memory_of(&server).saturating_sub(before);
+    assert!(grown < 80 * 1024, "{grown} KiB");
 }

@@ -4,11 +4,11 @@
 //! when the defaults rise; what a file may ask for is bounded.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Argon2, Params};
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 /// The longest password in bytes.
 pub const MAX_PASSWORD: usize = 1024;
@@ -21,6 +21,16 @@ pub const MAX_PASSES: u32 = 32;
 
 /// The most lanes.
 pub const MAX_LANES: u32 = 16;
+
+/// Work areas that are kept for the next checks, as many as run at once.
+const MAX_AREAS: usize = 2;
+
+/// The largest work area that is kept, in KiB: that of a hash as [`hash`] makes it.
+const MAX_AREA_KIB: usize = Params::DEFAULT_M_COST as usize;
+
+/// The work areas of checks that are over. Given back to the allocator, they would stay with the
+/// helper threads that ran the checks, and each thread would come to hold some.
+static AREAS: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
 /// Why something is no hash that can be checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +97,36 @@ pub fn verify(password: &[u8], hash: &str) -> bool {
     if password.len() > MAX_PASSWORD || inspect(hash).is_err() {
         return false;
     }
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+    PasswordHash::new(hash).is_ok_and(|hash| matches(password, &hash).unwrap_or(false))
+}
+
+/// Whether this is the password; `None` if the hash cannot be checked against.
+fn matches(password: &[u8], hash: &PasswordHash) -> Option<bool> {
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = hash.version.map(Version::try_from).transpose().ok()?.unwrap_or_default();
+    let params = Params::try_from(hash).ok()?;
+    let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let mut bytes = [0; Output::MAX_LENGTH];
+    let out = bytes.get_mut(..expected.as_ref().len())?;
+    let mut area = take_area();
+    area.resize(params.block_count(), Block::default());
+    let argon2 = Argon2::new(algorithm, version, params);
+    let done = argon2.hash_password_into_with_memory(password, salt, out, &mut area[..]);
+    keep_area(area);
+    done.ok()?;
+    // `Output` compares in constant time.
+    Some(Output::new(out).ok()? == *expected)
+}
+
+fn take_area() -> Vec<Block> {
+    AREAS.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+}
+
+fn keep_area(area: Vec<Block>) {
+    let mut areas = AREAS.lock().unwrap_or_else(PoisonError::into_inner);
+    if areas.len() < MAX_AREAS && area.capacity() <= MAX_AREA_KIB {
+        areas.push(area);
+    }
 }
 
 /// Takes as long as a check against `like`, or against a hash of the usual cost, and finds nothing.
@@ -103,7 +141,7 @@ pub fn verify_nobody(password: &[u8], like: Option<&str>) {
 #[cfg(test)]
 pub(crate) fn cheap_hash(password: &[u8]) -> String {
     let params = Params::new(Params::MIN_M_COST, 1, 1, None).expect("they are allowed");
-    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon2.hash_password(password).expect("random numbers").to_string()
 }
 
@@ -138,6 +176,26 @@ mod tests {
         ] {
             assert_eq!(inspect(&hash), Err(why), "{hash}");
             assert!(!verify(b"", &hash));
+        }
+    }
+
+    #[test]
+    fn few_work_areas_are_kept_and_no_large_ones() {
+        for _ in 0..=MAX_AREAS {
+            keep_area(vec![Block::default(); 8]);
+            keep_area(Vec::with_capacity(MAX_AREA_KIB + 1));
+        }
+        let areas = AREAS.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(areas.len() <= MAX_AREAS);
+        assert!(areas.iter().all(|area| area.capacity() <= MAX_AREA_KIB));
+    }
+
+    #[test]
+    fn a_used_work_area_changes_no_outcome() {
+        let hash = cheap_hash(b"secret");
+        for password in ["secret", "wrong", "secret"] {
+            keep_area(vec![Block::default(); 64]);
+            assert_eq!(verify(password.as_bytes(), &hash), password == "secret");
         }
     }
 
