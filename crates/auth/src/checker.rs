@@ -108,7 +108,12 @@ impl Source {
         let told = |why: &dyn std::fmt::Display| {
             format!("the password file `{}`: {why}", self.path.display())
         };
-        let metadata = std::fs::metadata(&self.path).map_err(|e| told(&e))?;
+        let metadata = std::fs::metadata(&self.path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                told(&"there is none; `medusa passwd FILE NAME` makes it")
+            }
+            _ => told(&e),
+        })?;
         let stamp = stamp(&metadata);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((before, file)) = &*read
