@@ -20,10 +20,10 @@ pub mod guard;
 pub mod limits;
 mod listing;
 mod passive;
+mod reading;
 pub mod service;
 mod session;
 mod sink;
-mod steps;
 #[cfg(test)]
 mod tests;
 pub mod wire;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use medusa_core::Aborted;
+use medusa_core::producer::{Step, Steps};
 use medusa_fs::{
     Detail, DirEntry, Entries, Error, ErrorKind, FileSystem, Kind, Metadata, Persona, VirtualPath,
 };
 
 use crate::authorizer::{Permissions, Rights};
 use crate::limits::{STEP_BYTES, STEP_ENTRIES};
-use crate::steps::Steps;
 use crate::wire::facts::{Facts, Perm};
 use crate::wire::{glob, list};
 
@@ -143,8 +143,12 @@ impl Listing {
 }
 
 impl Steps for Listing {
-    fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, Aborted> {
-        self.fill(out, STEP_BYTES - LINE_ROOM, STEP_ENTRIES)
+    fn step(&mut self) -> Result<Step, Aborted> {
+        let mut out = Vec::with_capacity(STEP_BYTES);
+        let more = self.fill(&mut out, STEP_BYTES - LINE_ROOM, STEP_ENTRIES)?;
+        let mut step = Step { ended: !more, ..Step::default() };
+        step.push(out);
+        Ok(step)
     }
 }
 

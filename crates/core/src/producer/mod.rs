@@ -13,6 +13,7 @@ mod glob;
 mod lines;
 mod promise;
 mod source;
+mod steps;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,6 +31,7 @@ pub use glob::Globbed;
 pub use lines::Lines;
 pub use promise::{Promise, PromiseProducer, promise};
 pub use source::{FileSource, Once};
+pub use steps::{Part, Step, Stepped, Steps};
 
 use crate::engine::ChannelId;
 use crate::handle::{Handle, Waker};

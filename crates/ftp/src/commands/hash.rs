@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::{files, tree_failed};
 use crate::authorizer::Permissions;
 use crate::limits::{HASH_STEP_BYTES, READ_BYTES};
+use crate::reading::Reading;
 use crate::session::{Handled, Session};
-use crate::steps::Reading;
 use crate::wire::command::Command;
 use crate::wire::reply;
 

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use medusa_core::Context;
+use medusa_core::producer::Stepped;
 
 use super::{files, transfer, tree_failed};
 use crate::authorizer::Permissions;
@@ -10,7 +11,6 @@ use crate::data::Work;
 use crate::limits::STAT_ENTRIES;
 use crate::listing::{Asked, Form, Listing, perm};
 use crate::session::{Handled, Session, What};
-use crate::steps::Stepped;
 use crate::wire::command::Command;
 use crate::wire::{glob, reply};
 

@@ -2,7 +2,7 @@
 //! and how a transfer begins and ends.
 
 use medusa_core::collector::Sink;
-use medusa_core::producer::{FileSource, Once};
+use medusa_core::producer::{FileSource, Once, Stepped};
 use medusa_core::{Address, Context, FileRange, Producer};
 use medusa_fs::{
     Commit, Content, Error, ErrorKind, FileSystem, OpenFile, Persona, Placement, VirtualPath,
@@ -12,10 +12,10 @@ use super::tree_failed;
 use crate::authorizer::Permissions;
 use crate::data::{DataConnection, Done, Fault, Link, Work};
 use crate::events::{Direction, Event, Transfer};
+use crate::reading::Converted;
 use crate::service::count;
 use crate::session::{DataPort, Handled, Running, Session, What};
 use crate::sink::{ToFile, ToStaged};
-use crate::steps::{Converted, Stepped};
 use crate::wire::command::Command;
 
 const NO_PORT: &str = "Say first where data goes: EPSV, PASV, EPRT or PORT.";

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use medusa_core::{Aborted, Piece, Producer, Pull};
+
 /// What may be held at once: bytes, or a number of things.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -50,6 +52,28 @@ impl Share {
         let back = self.amount.saturating_sub(amount);
         self.held.fetch_sub(back, Ordering::Relaxed);
         self.amount -= back;
+    }
+}
+
+/// A producer, with what is held for it until it is dropped.
+pub(crate) struct Paid<P> {
+    inside: P,
+    _share: Share,
+}
+
+impl<P> Paid<P> {
+    pub(crate) fn new(inside: P, share: Share) -> Self {
+        Self { inside, _share: share }
+    }
+}
+
+impl<P: Producer> Producer for Paid<P> {
+    fn produce(&mut self, room: usize, pull: &mut Pull<'_>) -> Result<Piece, Aborted> {
+        self.inside.produce(room, pull)
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        self.inside.remaining()
     }
 }
 

@@ -18,7 +18,6 @@ mod query;
 mod resource;
 mod rules;
 mod shared;
-mod steps;
 mod stored;
 mod watch;
 
@@ -30,12 +29,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_core::Handle;
+use medusa_core::producer::{Step, Stepped};
 use medusa_fs::{ErrorKind, FileSystem, Freshness, OpenFile, Persona, Stamp, VirtualPath};
 
 use crate::coding::{Coder, Coding, CodingOptions};
 use crate::extension::{Exchange, Extension, Handled, Request};
 use crate::files::archive::Archive;
-use crate::files::budget::{Budget, Share};
+use crate::files::budget::{Budget, Paid, Share};
 use crate::files::cache::{Cache, Kept};
 use crate::files::coded::CodedFiles;
 use crate::files::listing::Offers;
@@ -44,7 +44,6 @@ use crate::files::query::{ArchiveKind, Format, Query};
 use crate::files::resource::{Means, Resource};
 pub use crate::files::rules::CacheRule;
 use crate::files::shared::SharedFiles;
-use crate::files::steps::{Step, Stepped};
 use crate::files::stored::Stored;
 pub(crate) use crate::files::stored::etag_of;
 use crate::files::watch::{Watch, Watches};
@@ -320,15 +319,15 @@ impl Inner {
             Ok(Found::Directory) => redirect_to_slash(head),
             Ok(Found::Listing(format, begun)) => {
                 let (listing, first, share) = *begun;
-                let mut reply =
-                    listing::reply(format).producer(Stepped::new(listing, first, share));
+                let mut reply = listing::reply(format)
+                    .producer(Paid::new(Stepped::after(first, listing), share));
                 self.coder.encode(&mut reply, Accepted::by(&head.fields), handle.now());
                 reply
             }
             Ok(Found::Archive(kind, begun)) => {
                 let (archive, share) = *begun;
                 let reply = archive::reply(kind, &archive.name());
-                reply.producer(Stepped::new(archive, Step::default(), share))
+                reply.producer(Paid::new(Stepped::new(archive), share))
             }
             // `Listable` never comes here: `find` goes on to begin the listing.
             Ok(Found::Busy | Found::Listable) => {

@@ -12,6 +12,7 @@ mod zip;
 use std::fmt::Write;
 use std::os::unix::fs::FileExt;
 
+use medusa_core::producer::{Part, Step, Steps};
 use medusa_core::{Aborted, FileRange};
 use medusa_fs::{Content, OpenFile};
 
@@ -20,7 +21,6 @@ use self::zip::Zip;
 use crate::files::Source;
 use crate::files::civil::unix_seconds;
 use crate::files::query::ArchiveKind;
-use crate::files::steps::{Part, Step, Steps};
 use crate::limits::{ARCHIVE_SMALL_BYTES, ARCHIVE_STEP_BYTES, ARCHIVE_STEP_ENTRIES};
 use crate::reply::Reply;
 

@@ -10,6 +10,7 @@ mod json;
 mod table;
 
 use medusa_core::Aborted;
+use medusa_core::producer::{Step, Steps};
 use medusa_fs::{Detail, DirEntry, Entries, Kind};
 
 use self::table::{Entry, Table};
@@ -17,7 +18,6 @@ use crate::files::Source;
 use crate::files::budget::{Budget, Share};
 use crate::files::civil::unix_seconds;
 use crate::files::query::{Format, Query};
-use crate::files::steps::{Step, Steps};
 use crate::limits::{LISTING_FIRST_ENTRIES, LISTING_STEP_ENTRIES, LISTING_TABLE_BYTES, STEP_BYTES};
 use crate::reply::Reply;
 
@@ -74,7 +74,7 @@ pub(super) fn begin(
     // What is not known yet counts as the most that it can be.
     let (table, steps) = match &listing.entries {
         Some(_) => (LISTING_TABLE_BYTES, 2 * STEP_BYTES),
-        None if first.ended => (0, first.len() as usize),
+        None if first.ended => (0, first.bytes() as usize),
         None => (listing.table.bytes(), 2 * STEP_BYTES),
     };
     let Some(mut share) = budget.take(table + steps) else { return Ok(None) };

@@ -1,45 +1,49 @@
-//! Bodies that helper threads make, step by step, as the client takes them.
+//! Output that helper threads make step by step, as the peer takes it: listings, archives, files
+//! that are converted.
 //!
-//! The one design choice: whatever makes the body travels to a helper thread for each step and
+//! The one design choice: whatever makes the output travels to a helper thread for each step and
 //! comes back with what it made. So it needs no lock, one that nobody wants any more is dropped
 //! between two steps, and at most two steps are in memory: the one that is being sent, and the
 //! next.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use medusa_core::handle::JobLost;
-use medusa_core::{Aborted, FileRange, Piece, Producer, Pull};
 
-use crate::files::budget::Share;
+use super::{Aborted, FileRange, Piece, Producer, Pull};
+use crate::handle::JobLost;
 
-/// Makes a body, step by step.
-pub(crate) trait Steps: Send + 'static {
-    /// Makes the next part of the body; may block. A step without any content is asked for the
-    /// next one as soon as the client wants more.
+/// Makes output, step by step.
+pub trait Steps: Send + 'static {
+    /// Makes the next part of the output; may block. A step without any content is followed by the
+    /// next one as soon as the peer wants more. What a step may hold is the maker's to bound.
     fn step(&mut self) -> Result<Step, Aborted>;
 }
 
 /// What one step made.
 #[derive(Debug, Default)]
-pub(crate) struct Step {
-    pub(crate) parts: VecDeque<Part>,
+pub struct Step {
+    /// What was made, in order.
+    pub parts: VecDeque<Part>,
     /// Nothing comes behind it.
-    pub(crate) ended: bool,
+    pub ended: bool,
 }
 
-/// Content of a body; never empty.
+/// Content of a step; never empty.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub enum Part {
+    /// Bytes.
     Bytes(Bytes),
+    /// A range of a file.
     File(FileRange),
 }
 
 impl Step {
     /// Adds bytes, if there are any.
-    pub(crate) fn push(&mut self, bytes: impl Into<Bytes>) {
+    pub fn push(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
             self.parts.push_back(Part::Bytes(bytes));
@@ -47,7 +51,7 @@ impl Step {
     }
 
     /// Bytes of its content.
-    pub(crate) fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let len = |part: &Part| match part {
             Part::Bytes(bytes) => bytes.len() as u64,
             Part::File(range) => range.len,
@@ -57,7 +61,7 @@ impl Step {
 }
 
 /// Sends what is made step by step.
-pub(crate) struct Stepped<S>(Rc<RefCell<State<S>>>);
+pub struct Stepped<S>(Rc<RefCell<State<S>>>);
 
 struct State<S> {
     /// Nothing while a helper thread has it, and when the last step was made.
@@ -65,14 +69,18 @@ struct State<S> {
     current: Step,
     next: Option<Step>,
     failed: Option<Aborted>,
-    _share: Share,
 }
 
 impl<S: Steps> Stepped<S> {
-    /// Sends the step `first`, and then what `steps` makes. The share is held as long as this is.
-    pub(crate) fn new(steps: S, first: Step, share: Share) -> Self {
+    /// Sends what `steps` makes.
+    pub fn new(steps: S) -> Self {
+        Self::after(Step::default(), steps)
+    }
+
+    /// Sends the step `first`, and then what `steps` makes.
+    pub fn after(first: Step, steps: S) -> Self {
         let steps = (!first.ended).then_some(steps);
-        let state = State { steps, current: first, next: None, failed: None, _share: share };
+        let state = State { steps, current: first, next: None, failed: None };
         Self(Rc::new(RefCell::new(state)))
     }
 
@@ -102,10 +110,16 @@ impl<S: Steps> Stepped<S> {
 }
 
 impl<S> State<S> {
-    /// Ends the body before its end. The access log says only that it happened.
+    /// Ends the output before its end. Whoever sends it hears only that it happened.
     fn fail(&mut self, why: Aborted) {
-        tracing::warn!("a body breaks off: {why}");
+        tracing::warn!("output breaks off: {why}");
         self.failed = Some(why);
+    }
+}
+
+impl<S> fmt::Debug for Stepped<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stepped").finish_non_exhaustive()
     }
 }
 
@@ -143,6 +157,6 @@ impl<S: Steps> Producer for Stepped<S> {
     /// Known once the last step is made and its turn has come.
     fn remaining(&self) -> Option<u64> {
         let state = self.0.borrow();
-        state.current.ended.then(|| state.current.len())
+        state.current.ended.then(|| state.current.bytes())
     }
 }
