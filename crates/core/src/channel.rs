@@ -19,6 +19,7 @@ use std::io::{Error, ErrorKind};
 
 pub(crate) use self::io::{Io, Phase};
 pub(crate) use self::limited::Limited;
+use crate::bandwidth::Way;
 use crate::engine::ChannelId;
 use crate::handle::Handle;
 use crate::limits::{
@@ -28,7 +29,6 @@ use crate::limits::{
 use crate::output::{Flushed, OutputQueue};
 use crate::producer::Pull;
 use crate::protocol::{Close, Closed, Context, Frame, Protocol};
-use crate::server_limits::Way;
 use crate::sys::SHORT_READ_DRAINS;
 use crate::terminator::Cut;
 

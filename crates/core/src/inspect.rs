@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use slotmap::{Key, KeyData};
 
+use crate::bandwidth::Way;
 use crate::channel::{Channel, Phase};
 use crate::engine::{ChannelId, Engine};
-use crate::server_limits::Way;
 
 /// A part of the program that can be looked at.
 pub trait Inspect {

@@ -9,12 +9,14 @@
 //! 4. `output` and `channel`: one socket with its input cutter and its output queue.
 //! 5. [`engine`]: all channels, timers and budgets, without any system call for readiness; the
 //!    `testing` harness (a feature) drives it under virtual time.
-//! 6. [`rate`], [`clients`] and [`server_limits`]: what connections and clients are held to.
+//! 6. [`rate`], [`bandwidth`], [`clients`] and [`server_limits`]: what connections and clients are
+//!    held to.
 //! 7. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads.
 //!
 //! Goals, ranked: correct, safe, bounded, fast, simple. The core knows no protocol's words.
 
 pub mod address;
+pub mod bandwidth;
 mod channel;
 pub mod clients;
 pub mod collector;
@@ -43,6 +45,7 @@ mod tests;
 pub mod transport;
 
 pub use address::{Address, Peer};
+pub use bandwidth::Bandwidth;
 pub use bytes::Bytes;
 pub use clients::{ClientRates, Clients};
 pub use engine::ChannelId;

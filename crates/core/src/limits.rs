@@ -107,6 +107,9 @@ pub const MAX_RATE_AMOUNT: u64 = 1 << 36;
 /// Longest time of a [`Rate`].
 pub const MAX_RATE_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
+/// Bandwidths that one connection shares with others: its server's, its user's, and the like.
+pub const BANDWIDTHS_A_CONNECTION: usize = 4;
+
 /// Bytes that a bandwidth lets through at once, at least.
 pub const MIN_BURST_BYTES: u64 = 16 * 1024;
 

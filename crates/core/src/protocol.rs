@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::address::Peer;
+use crate::bandwidth::{Bandwidth, Way};
 use crate::channel::Io;
 use crate::engine::ChannelId;
 use crate::handle::{Handle, Waker};
 use crate::limits::ChannelSettings;
 use crate::output::OutputQueue;
 use crate::producer::Producer;
-use crate::server_limits::{ServerLimits, Way};
+use crate::server_limits::ServerLimits;
 use crate::terminator::Terminator;
 
 /// The state machine of one connection.
@@ -375,6 +376,16 @@ impl Context<'_> {
     /// Gives this connection settings of its own.
     pub fn set_settings(&mut self, settings: Rc<ChannelSettings>) {
         self.io.set_settings(settings);
+    }
+
+    /// Holds this connection to a bandwidth that others share, from now on until it ends; also to
+    /// those that it was held to before.
+    ///
+    /// # Panics
+    /// When there are more than [`crate::limits::BANDWIDTHS_A_CONNECTION`] of them: a mistake of
+    /// the protocol.
+    pub fn share_bandwidth(&mut self, bandwidth: Rc<Bandwidth>) {
+        self.io.share_bandwidth(bandwidth, self.handle);
     }
 
     /// The settings of this connection.

@@ -1,19 +1,19 @@
 //! What all connections of one server share: places for each client's connections, and a
 //! bandwidth.
 //!
-//! The one design choice: a bandwidth is shared by reservation. Whoever finds nothing left takes
-//! the next share all the same, and learns when it will be there; who comes later is due later.
-//! So each gets its turn, and there is no queue that could grow or hold somebody who has gone.
+//! The one design choice: a place is held by the connection itself, and counts until that has
+//! gone, however it goes. So nothing has to be told, and nothing can be forgotten.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::address::Peer;
+use crate::bandwidth::Bandwidth;
 use crate::clients::{Client, Clients};
 use crate::handle::Handle;
 use crate::inspect::{Node, Value};
-use crate::rate::{Bucket, Rate};
+use crate::rate::Rate;
 use crate::seldom::Seldom;
 
 /// Limits of a server as a whole; by default there are none.
@@ -35,29 +35,19 @@ pub struct ServerLimits {
     options: RefCell<ServerLimitOptions>,
     /// Connections of each client that has any; the connections bound it.
     open: RefCell<HashMap<Client, u32>>,
-    send: RefCell<Bucket>,
-    receive: RefCell<Bucket>,
+    bandwidth: Rc<Bandwidth>,
     turned_away: Cell<u64>,
     told: Rc<Seldom>,
-    /// The loop that it was used on.
-    clock: OnceCell<Handle>,
-}
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Out,
-    In,
 }
 
 impl ServerLimits {
     /// Makes the limits of a server.
     pub fn new(options: ServerLimitOptions) -> Rc<Self> {
+        let bandwidth = Bandwidth::new(options.send_rate, options.receive_rate);
         Rc::new(Self {
             options: RefCell::new(options),
             open: RefCell::default(),
-            send: RefCell::default(),
-            receive: RefCell::default(),
+            bandwidth,
             turned_away: Cell::new(0),
             told: Seldom::new(|times, last| {
                 tracing::warn!(
@@ -65,36 +55,24 @@ impl ServerLimits {
                      many open as one client may have"
                 );
             }),
-            clock: OnceCell::new(),
         })
     }
 
     /// Sets other limits. Connections that are open stay open and count; a bandwidth holds at
     /// once for those that were accepted while there were any limits.
     pub fn replace(&self, options: ServerLimitOptions) {
-        let old = self.options.replace(options);
-        let new = self.options.borrow();
-        for (bucket, was, is) in [
-            (&self.send, old.send_rate, new.send_rate),
-            (&self.receive, old.receive_rate, new.receive_rate),
-        ] {
-            if was != is {
-                bucket.replace(Bucket::default());
-            }
-        }
+        self.bandwidth.replace(options.send_rate, options.receive_rate);
+        self.options.replace(options);
     }
 
     /// Whether there are any limits.
     pub fn is_on(&self) -> bool {
-        let options = self.options.borrow();
-        options.connections_a_client.is_some()
-            || options.send_rate.is_some()
-            || options.receive_rate.is_some()
+        self.options.borrow().connections_a_client.is_some() || self.bandwidth.is_on()
     }
 
     /// Gives a new connection its place; `None` turns it away.
     pub(crate) fn admit(self: &Rc<Self>, peer: &Peer, handle: &Handle) -> Option<Place> {
-        self.clock.get_or_init(|| handle.clone());
+        self.bandwidth.set_clock(handle);
         let options = self.options.borrow();
         let client = options.connections_a_client.and_then(|_| options.clients.client(peer));
         if let (Some(client), Some(most)) = (client, options.connections_a_client) {
@@ -118,31 +96,10 @@ impl ServerLimits {
     /// Adds what there is to see to a node of the inspection tree.
     #[must_use]
     pub fn describe(&self, node: Node) -> Node {
-        let options = self.options.borrow();
-        let now = self.clock.get().map_or(0, Handle::tick);
-        let mut node = node
+        let node = node
             .field("clients", Value::Count(self.open.borrow().len() as u64))
             .field("turned away", Value::Count(self.turned_away.get()));
-        for (name, rate, bucket) in [
-            ("may send", options.send_rate, &self.send),
-            ("may receive", options.receive_rate, &self.receive),
-        ] {
-            if let Some(rate) = rate {
-                let available = bucket.borrow_mut().available(&rate, now);
-                node = node.field(name, Value::Bytes(available));
-            }
-        }
-        node
-    }
-
-    /// The bandwidth in one direction, and what is left of it.
-    fn bandwidth(&self, way: Way) -> Option<(Rate, &RefCell<Bucket>)> {
-        let options = self.options.borrow();
-        let (rate, bucket) = match way {
-            Way::Out => (options.send_rate, &self.send),
-            Way::In => (options.receive_rate, &self.receive),
-        };
-        Some((rate?, bucket))
+        self.bandwidth.describe(node)
     }
 }
 
@@ -153,21 +110,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Claims up to `most` bytes, or, where nothing is left, reserves `share` of them. Gives their
-    /// number and the tick at which they may be used; without a bandwidth, `most` at once.
-    pub(crate) fn claim(&self, way: Way, most: u64, share: u64, now: u64) -> (u64, u64) {
-        let Some((rate, bucket)) = self.limits.bandwidth(way) else { return (most, now) };
-        let mut bucket = bucket.borrow_mut();
-        let share = share.min(most).min(rate.pace());
-        let n = bucket.available(&rate, now).min(most).max(share);
-        (n, bucket.reserve(&rate, n, now))
-    }
-
-    /// Gives back what was claimed and not used.
-    pub(crate) fn give_back(&self, way: Way, n: u64) {
-        if let Some((rate, bucket)) = self.limits.bandwidth(way) {
-            bucket.borrow_mut().give_back(&rate, n);
-        }
+    /// What its connection shares with the others of the server.
+    pub(crate) fn bandwidth(&self) -> &Rc<Bandwidth> {
+        &self.limits.bandwidth
     }
 }
 

@@ -9,13 +9,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::address::Peer;
+use crate::bandwidth::{Bandwidth, Way};
 use crate::channel::limited::Limited;
 use crate::handle::Handle;
 use crate::limits::{ChannelSettings, PIECE_LOG2};
 use crate::output::{Flushed, OutputQueue, Window};
 use crate::protocol::{Close, Closed};
 use crate::rate::Rate;
-use crate::server_limits::Way;
 use crate::terminator::Terminator;
 use crate::transport::Transport;
 
@@ -141,6 +141,12 @@ impl Io {
             self.limited.get_or_insert_with(|| Box::new(Limited::new(None)));
         }
         self.settings = settings;
+    }
+
+    /// Holds the connection to a bandwidth that it shares.
+    pub(crate) fn share_bandwidth(&mut self, bandwidth: Rc<Bandwidth>, handle: &Handle) {
+        bandwidth.set_clock(handle);
+        self.limited.get_or_insert_with(|| Box::new(Limited::new(None))).share(bandwidth);
     }
 
     /// The nearest deadline as a tick; 0 is none.

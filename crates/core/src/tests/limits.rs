@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{Deeds, range_with};
 use crate::address::Peer as From;
+use crate::bandwidth::Bandwidth;
 use crate::clients::Clients;
 use crate::handle::Handle;
 use crate::inspect::{Outcome, Value};
@@ -390,6 +391,66 @@ fn a_peer_is_not_slow_because_a_producer_is() {
     h.advance(Duration::from_secs(2));
     assert_eq!(log.take().len(), 1);
     assert_eq!(peer.received().len(), 10);
+}
+
+/// Two users of one server: each has a bandwidth, all share that of the server, and none of the
+/// three is ever exceeded, nor left unused while somebody could use it.
+#[test]
+fn a_connection_is_held_to_all_bandwidths_that_it_shares() {
+    const BURST: u64 = 4000;
+    for (server, ann, bob, together) in [
+        (50_000, 20_000, 10_000, 30_000),
+        (24_000, 20_000, 80_000, 24_000),
+        (10_000, 20_000, 20_000, 10_000),
+    ] {
+        let shared = |bytes| Bandwidth::new(rate(bytes, BURST), None);
+        let (all, users) = (shared(server), [shared(ann), shared(bob)]);
+        let mut h = Harness::new();
+        let mut open = |user: usize| {
+            let held = [users[user].clone(), all.clone()];
+            let script = sending(move |cx| {
+                held.iter().for_each(|bandwidth| cx.share_bandwidth(bandwidth.clone()));
+                cx.send(&[b'x'; 400_000]);
+            });
+            h.open_with(script.boxed(), From::Unknown, Rc::default())
+        };
+        // Ann has two connections, and Bob one.
+        let peers = [open(0), open(0), open(1)];
+        h.run();
+        for ms in (0..10_000).step_by(10) {
+            let of = |i: usize| peers[i].received().len() as u64;
+            for (name, got, bandwidth) in [
+                ("ann", of(0) + of(1), ann),
+                ("bob", of(2), bob),
+                ("all", of(0) + of(1) + of(2), server),
+            ] {
+                let most = BURST + bandwidth * ms / 1000;
+                assert!(got <= most, "{name}: {got} of {most} at {ms} ms");
+            }
+            h.advance(STEP);
+        }
+        let got: usize = peers.iter().map(|peer| peer.received().len()).sum();
+        assert!(got as u64 >= together * 10 * 95 / 100, "{got} of {together} a second");
+        let node = all.describe(crate::inspect::Node::new("server"));
+        assert!(matches!(node.value("may send"), Some(Value::Bytes(left)) if *left <= BURST));
+        all.replace(None, None);
+        users.iter().for_each(|bandwidth| bandwidth.replace(None, None));
+        h.advance(Duration::from_secs(2));
+        assert!(peers.iter().all(|peer| peer.received().len() == 400_000));
+    }
+}
+
+#[test]
+#[should_panic(expected = "a protocol panicked")]
+fn a_connection_shares_so_many_bandwidths_and_no_more() {
+    let script = Script::new().opened(|cx| {
+        for _ in 0..=crate::limits::BANDWIDTHS_A_CONNECTION {
+            cx.share_bandwidth(Bandwidth::new(None, None));
+        }
+        Ok(())
+    });
+    let (mut h, _, _) = open(script, ChannelSettings::default());
+    h.run();
 }
 
 // Places.
