@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use medusa_auth::Checker;
-use medusa_core::{Handle, Peer};
+use medusa_core::{Handle, Peer, Rate};
 use medusa_fs::{FileSystem, Persona, VirtualPath};
 
 /// Somebody who may log in.
@@ -28,8 +28,34 @@ pub struct User {
     pub rights: Rights,
     /// Sessions of this user at once; `None` is any number.
     pub sessions: Option<usize>,
+    /// Bandwidth towards all sessions of this user together; `None` is any.
+    pub send_rate: Option<Rate>,
+    /// Bandwidth from all sessions of this user together.
+    pub receive_rate: Option<Rate>,
     /// What they read when they have logged in.
     pub welcome: String,
+}
+
+impl User {
+    /// Makes a user who may do so much with a tree, with any number of sessions and any bandwidth.
+    pub fn new(
+        name: impl Into<String>,
+        tree: Arc<dyn FileSystem>,
+        persona: Persona,
+        permissions: Permissions,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            is_anonymous: false,
+            tree,
+            persona,
+            rights: Rights::new(permissions),
+            sessions: None,
+            send_rate: None,
+            receive_rate: None,
+            welcome: "Logged in.".to_owned(),
+        }
+    }
 }
 
 /// What may be done, in the letters of pyftpdlib.
@@ -168,15 +194,8 @@ impl Anonymous {
 
     /// Lets them do so much with a tree.
     pub fn with(tree: Arc<dyn FileSystem>, persona: Persona, permissions: Permissions) -> Self {
-        Self::new(User {
-            name: "anonymous".to_owned(),
-            is_anonymous: true,
-            tree,
-            persona,
-            rights: Rights::new(permissions),
-            sessions: None,
-            welcome: "Logged in.".to_owned(),
-        })
+        let user = User::new("anonymous", tree, persona, permissions);
+        Self::new(User { is_anonymous: true, ..user })
     }
 }
 

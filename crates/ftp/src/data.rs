@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use medusa_core::collector::{Collector, FileCollector, Flow, Refused, Sink};
-use medusa_core::{Close, Closed, Context, Ending, Frame, Handle, Producer, Protocol, Waker};
+use medusa_core::{
+    Bandwidth, Close, Closed, Context, Ending, Frame, Handle, Producer, Protocol, Waker,
+};
 
 use crate::wire::ascii::FromWire;
 
@@ -56,6 +58,8 @@ pub(crate) struct Link(Rc<RefCell<State>>);
 struct State {
     handle: Handle,
     session: Waker,
+    /// What the connection is held to, with others.
+    shares: Vec<Rc<Bandwidth>>,
     /// A client's connection was let in.
     claimed: bool,
     /// It stands.
@@ -71,11 +75,12 @@ struct State {
 }
 
 impl Link {
-    /// Makes the link of a session.
-    pub(crate) fn new(handle: &Handle, session: Waker) -> Self {
+    /// Makes the link of a session; the connection shares these bandwidths.
+    pub(crate) fn new(handle: &Handle, session: Waker, shares: Vec<Rc<Bandwidth>>) -> Self {
         Self(Rc::new(RefCell::new(State {
             handle: handle.clone(),
             session,
+            shares,
             claimed: false,
             connection: None,
             lost: false,
@@ -223,6 +228,9 @@ impl Protocol for DataConnection {
         let mut state = self.link.0.borrow_mut();
         if state.given_up {
             return Err(Close::Abort);
+        }
+        for bandwidth in std::mem::take(&mut state.shares) {
+            cx.share_bandwidth(bandwidth);
         }
         state.connection = Some(cx.waker());
         // The session may have to do something about it: the listener has done its duty.

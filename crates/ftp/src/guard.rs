@@ -3,12 +3,16 @@
 //! The one design choice: an address of IPv6 counts as its network of 64 bits, for whoever has one
 //! address has them all.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Instant;
 
+use medusa_core::Bandwidth;
+use medusa_core::inspect::{Inspect, Node, Value};
+
+use crate::authorizer::User;
 use crate::limits::{FAILURES_KEPT, FtpSettings};
 
 /// Counts sessions and failed logins.
@@ -19,7 +23,7 @@ pub struct Guard(Rc<RefCell<Counts>>);
 struct Counts {
     sessions: usize,
     by_address: HashMap<IpAddr, usize>,
-    by_user: HashMap<String, usize>,
+    by_user: HashMap<String, Rc<Account>>,
     failures: HashMap<IpAddr, Failures>,
 }
 
@@ -28,11 +32,18 @@ struct Failures {
     last: Instant,
 }
 
+/// What the sessions of one user share, for as long as there are any.
+pub(crate) struct Account {
+    name: String,
+    sessions: Cell<usize>,
+    bandwidth: Rc<Bandwidth>,
+}
+
 /// A session that was let in; it counts until this is dropped.
 pub(crate) struct Admission {
     guard: Guard,
     address: Option<IpAddr>,
-    user: Option<String>,
+    user: Option<Rc<Account>>,
 }
 
 /// Why somebody is not let in.
@@ -99,6 +110,18 @@ impl Guard {
         let counts = self.0.borrow();
         (counts.sessions, counts.by_user.len())
     }
+
+    /// The names of those that are logged in.
+    pub(crate) fn users(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.0.borrow().by_user.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What the sessions of a user share, if there are any.
+    pub(crate) fn account(&self, user: &str) -> Option<Rc<Account>> {
+        self.0.borrow().by_user.get(user).cloned()
+    }
 }
 
 impl Admission {
@@ -123,23 +146,50 @@ impl Admission {
     }
 
     /// Counts the session for a user, if there is room for one more.
-    pub(crate) fn count_for(&mut self, user: &str, most: Option<usize>) -> bool {
+    pub(crate) fn count_for(&mut self, user: &User) -> bool {
         self.leave_user();
         let mut counts = self.guard.0.borrow_mut();
-        let open = counts.by_user.entry(user.to_owned()).or_default();
-        if most.is_some_and(|most| *open >= most) {
-            return false;
-        }
-        *open += 1;
-        self.user = Some(user.to_owned());
+        let open = counts.by_user.get(&user.name);
+        let account = match open {
+            Some(account) if user.sessions.is_some_and(|most| account.sessions.get() >= most) => {
+                return false;
+            }
+            None if user.sessions == Some(0) => return false,
+            Some(account) => account.clone(),
+            None => {
+                let (name, bandwidth) = (user.name.clone(), Bandwidth::new(None, None));
+                let account = Rc::new(Account { name, sessions: Cell::new(0), bandwidth });
+                counts.by_user.insert(user.name.clone(), account.clone());
+                account
+            }
+        };
+        account.sessions.set(account.sessions.get() + 1);
+        // Whoever was logged in before goes by what holds now.
+        account.bandwidth.replace(user.send_rate, user.receive_rate);
+        self.user = Some(account);
         true
+    }
+
+    /// The bandwidth that all sessions of the user share.
+    pub(crate) fn bandwidth(&self) -> Option<&Rc<Bandwidth>> {
+        self.user.as_ref().map(|account| &account.bandwidth)
     }
 
     /// Counts the session for no user any more.
     pub(crate) fn leave_user(&mut self) {
-        let Some(user) = self.user.take() else { return };
-        let mut counts = self.guard.0.borrow_mut();
-        count_down(&mut counts.by_user, &user);
+        let Some(account) = self.user.take() else { return };
+        account.sessions.set(account.sessions.get() - 1);
+        if account.sessions.get() == 0 {
+            self.guard.0.borrow_mut().by_user.remove(&account.name);
+        }
+    }
+}
+
+impl Inspect for Account {
+    fn node(&self) -> Node {
+        let node =
+            Node::new("ftp-user").field("sessions", Value::Count(self.sessions.get() as u64));
+        self.bandwidth.describe(node)
     }
 }
 
@@ -171,9 +221,13 @@ impl Drop for Admission {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use medusa_fs::{Persona, TreeOptions};
 
     use super::*;
+    use crate::authorizer::Permissions;
 
     #[test]
     fn sessions_are_counted_in_all_and_by_network() {
@@ -189,12 +243,19 @@ mod tests {
         assert_eq!(admit("10.0.0.1").err(), Some(Turned::Full));
         assert!(first.is_some() && second.is_some());
         drop((first, third));
+        let user = |name: &str, sessions| {
+            let options = TreeOptions::default();
+            let tree = Arc::new(medusa_fs::MemoryTree::with_capacity(options, || UNIX_EPOCH, 0));
+            User { sessions, ..User::new(name, tree, Persona::Process, Permissions::READ) }
+        };
+        let (ann, bob) = (user("ann", Some(1)), user("bob", None));
         let mut again = admit("2001:db8::4").expect("there is room again");
-        assert!(again.count_for("ann", Some(1)));
+        assert!(again.count_for(&ann));
         let mut other = admit("10.0.0.1").expect("there is room");
-        assert!(!other.count_for("ann", Some(1)) && other.count_for("bob", None));
+        assert!(!other.count_for(&ann) && other.count_for(&bob));
         drop(again);
-        assert!(other.count_for("ann", Some(1)));
+        assert!(other.count_for(&ann) && !other.count_for(&user("nobody", Some(0))));
+        assert_eq!(guard.figures(), (2, 0), "who may not come leaves no trace");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use medusa_core::Rate;
 
 /// Connections that the system holds for one passive port until they are accepted: the client's,
 /// and some of strangers, who are turned away.
@@ -70,6 +71,15 @@ pub struct FtpSettings {
     pub ban_tries: u32,
     /// For how long that is.
     pub ban_time: Duration,
+    /// Bandwidth of each transfer towards its client; `None` is any. Besides, a transfer is held to
+    /// those of its user and of the server.
+    pub transfer_send_rate: Option<Rate>,
+    /// Bandwidth of each transfer from its client.
+    pub transfer_receive_rate: Option<Rate>,
+    /// Bandwidth of all transfers together towards their clients.
+    pub send_rate: Option<Rate>,
+    /// Bandwidth of all transfers together from their clients.
+    pub receive_rate: Option<Rate>,
     /// Ports for passive data connections; without a range the system chooses.
     pub passive_ports: Option<RangeInclusive<u16>>,
     /// The address that PASV announces to clients of a network; the first that fits. To others it
@@ -95,6 +105,10 @@ impl Default for FtpSettings {
             login_delay: Duration::from_secs(1),
             ban_tries: 12,
             ban_time: Duration::from_secs(300),
+            transfer_send_rate: None,
+            transfer_receive_rate: None,
+            send_rate: None,
+            receive_rate: None,
             passive_ports: None,
             announce: Vec::new(),
             active: true,

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use medusa_core::inspect::{Inspect, Node, Value};
-use medusa_core::{ChannelSettings, Handle, Peer, Protocol, Service};
+use medusa_core::{Bandwidth, ChannelSettings, Handle, Peer, Protocol, Service};
 
 use crate::authorizer::Authorizer;
 use crate::events::{Event, Events};
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     setup: RefCell<Rc<Setup>>,
     pub(crate) guard: Guard,
     pub(crate) ports: Ports,
+    /// Of all data connections together.
+    pub(crate) bandwidth: Rc<Bandwidth>,
     pub(crate) figures: Figures,
 }
 
@@ -62,9 +64,10 @@ impl FtpService {
         authorizers: Vec<Rc<dyn Authorizer>>,
         events: Vec<Rc<dyn Events>>,
     ) -> Self {
+        let bandwidth = Bandwidth::new(settings.send_rate, settings.receive_rate);
         let setup = RefCell::new(Rc::new(Setup::new(settings, authorizers, events)));
         let (guard, ports, figures) = Default::default();
-        Self { shared: Rc::new(Shared { setup, guard, ports, figures }) }
+        Self { shared: Rc::new(Shared { setup, guard, ports, bandwidth, figures }) }
     }
 
     /// Replaces everything that the service was told; sessions and figures go on. Whoever is logged
@@ -75,6 +78,7 @@ impl FtpService {
         authorizers: Vec<Rc<dyn Authorizer>>,
         events: Vec<Rc<dyn Events>>,
     ) {
+        self.shared.bandwidth.replace(settings.send_rate, settings.receive_rate);
         let setup = Rc::new(Setup::new(settings, authorizers, events));
         let old = self.shared.setup.replace(setup);
         // Last, for what is dropped may be anything.
@@ -95,7 +99,11 @@ impl Setup {
     ) -> Self {
         let stall = settings.stall_timeout;
         let channel = Rc::new(ChannelSettings { stall, ..ChannelSettings::default() });
-        let data = channel.clone();
+        let data = Rc::new(ChannelSettings {
+            send_rate: settings.transfer_send_rate,
+            receive_rate: settings.transfer_receive_rate,
+            ..(*channel).clone()
+        });
         Self { settings, authorizers, events, channel, data }
     }
 }
@@ -156,7 +164,7 @@ impl Inspect for Shown {
         let figures = &self.0.figures;
         let settings = self.0.settings();
         let (sessions, users) = self.0.guard.figures();
-        Node::new("ftp")
+        let mut node = Node::new("ftp")
             .field("sessions", Value::Count(sessions as u64))
             .field("users", Value::Count(users as u64))
             .field("commands", Value::Count(figures.commands.get()))
@@ -173,6 +181,20 @@ impl Inspect for Shown {
             .field("idle timeout", Value::Time(settings.idle_timeout))
             .field("data timeout", Value::Time(settings.data_timeout))
             .field("stall timeout", Value::Time(settings.stall_timeout))
-            .field("passive ports in use", Value::Count(self.0.ports.len() as u64))
+            .field("passive ports in use", Value::Count(self.0.ports.len() as u64));
+        for (name, rate) in [
+            ("send rate of a transfer", settings.transfer_send_rate),
+            ("receive rate of a transfer", settings.transfer_receive_rate),
+        ] {
+            if let Some(rate) = rate {
+                node = node.field(name, Value::Text(rate.to_string()));
+            }
+        }
+        node.children = self.0.guard.users();
+        self.0.bandwidth.describe(node)
+    }
+
+    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        Some(self.0.guard.account(name)? as _)
     }
 }

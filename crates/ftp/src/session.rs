@@ -20,7 +20,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use medusa_core::{Close, Context, Ending, Frame, Handle, Peer, Protocol, Terminator, Waker};
+use medusa_core::{
+    Bandwidth, Close, Context, Ending, Frame, Handle, Peer, Protocol, Terminator, Waker,
+};
 use medusa_fs::{FileSystem, Persona, VirtualPath};
 
 use crate::authorizer::{Permissions, User};
@@ -236,6 +238,12 @@ impl Session {
             }
             (persona, _) => persona.clone(),
         }
+    }
+
+    /// The bandwidths that a data connection of this session shares with others.
+    pub(crate) fn shares(&self) -> Vec<Rc<Bandwidth>> {
+        let all = self.admission.bandwidth().into_iter().chain([&self.shared.bandwidth]);
+        all.filter(|bandwidth| bandwidth.is_on()).cloned().collect()
     }
 
     /// Forgets how data connections were to be made, and closes what was made.

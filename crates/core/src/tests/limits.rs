@@ -409,8 +409,10 @@ fn a_connection_is_held_to_all_bandwidths_that_it_shares() {
         let mut open = |user: usize| {
             let held = [users[user].clone(), all.clone()];
             let script = sending(move |cx| {
-                held.iter().for_each(|bandwidth| cx.share_bandwidth(bandwidth.clone()));
-                cx.send(&[b'x'; 400_000]);
+                for bandwidth in &held {
+                    cx.share_bandwidth(bandwidth.clone());
+                }
+                cx.send(&vec![b'x'; 400_000]);
             });
             h.open_with(script.boxed(), From::Unknown, Rc::default())
         };
@@ -434,7 +436,9 @@ fn a_connection_is_held_to_all_bandwidths_that_it_shares() {
         let node = all.describe(crate::inspect::Node::new("server"));
         assert!(matches!(node.value("may send"), Some(Value::Bytes(left)) if *left <= BURST));
         all.replace(None, None);
-        users.iter().for_each(|bandwidth| bandwidth.replace(None, None));
+        for bandwidth in &users {
+            bandwidth.replace(None, None);
+        }
         h.advance(Duration::from_secs(2));
         assert!(peers.iter().all(|peer| peer.received().len() == 400_000));
     }

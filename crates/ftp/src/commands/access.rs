@@ -63,7 +63,7 @@ pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Contex
 }
 
 fn welcome(session: &mut Session, user: Rc<User>, cx: &mut Context<'_>) -> Handled {
-    if !session.admission.count_for(&user.name, user.sessions) {
+    if !session.admission.count_for(&user) {
         return session.reply(cx, 530, "You are logged in too often; close other connections.");
     }
     count(&session.shared.figures.logins);

@@ -122,7 +122,7 @@ fn open(
     answer: impl FnOnce(&mut Vec<u8>, u16) + 'static,
 ) {
     session.drop_port();
-    let link = Link::new(cx.handle(), cx.waker());
+    let link = Link::new(cx.handle(), cx.waker(), session.shares());
     let wanted = Wanted {
         ip,
         range: session.shared.settings().passive_ports.clone(),

@@ -44,7 +44,9 @@ pub(crate) fn begin(
     let (link, listening, connect) = match std::mem::replace(&mut session.port, DataPort::None) {
         DataPort::None => return no_port(session, cx),
         DataPort::Passive { link, listening } => (link, listening, None),
-        DataPort::Active(address) => (Link::new(cx.handle(), cx.waker()), None, Some(address)),
+        DataPort::Active(address) => {
+            (Link::new(cx.handle(), cx.waker(), session.shares()), None, Some(address))
+        }
     };
     let code = if link.is_connected() { 125 } else { 150 };
     session.reply(cx, code, text)?;

@@ -4,7 +4,7 @@ use medusa_auth::{Checker, CheckerSettings};
 use medusa_core::inspect::{Outcome, Value};
 
 use super::*;
-use crate::{Rights, User, VirtualUsers};
+use crate::{User, VirtualUsers};
 
 /// A file in which Ann's password is `secret`.
 fn password_file() -> tempfile::NamedTempFile {
@@ -16,14 +16,12 @@ fn password_file() -> tempfile::NamedTempFile {
 }
 
 fn ann(tree: &MemoryTree) -> User {
+    let user = User::new("ann", Arc::new(tree.clone()), Persona::Process, Permissions::READ);
     User {
-        name: "ann".to_owned(),
-        is_anonymous: false,
-        tree: Arc::new(tree.clone()),
-        persona: Persona::Process,
-        rights: Rights::new(Permissions::READ).within(path("/d"), Permissions::ALL),
+        rights: user.rights.clone().within(path("/d"), Permissions::ALL),
         sessions: Some(1),
         welcome: "Hello, Ann.".to_owned(),
+        ..user
     }
 }
 

@@ -4,6 +4,7 @@
 mod access;
 mod data;
 mod dialogue;
+mod rates;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
