@@ -302,6 +302,9 @@ impl Engine {
                 }
                 Command::Close(id) => self.drop_channel(id),
                 Command::Pause(id, paused) => self.pause(id, paused),
+                Command::Query { query, then } if inspect::is_of_process(&query) => {
+                    inspect::process(&self.handle, then);
+                }
                 Command::Query { query, then } => self.guarded(|engine| {
                     let outcome = inspect::answer(engine, &query);
                     then(outcome);
@@ -356,11 +359,13 @@ impl Engine {
     /// Asks every connection to finish what is in flight and to close.
     pub(crate) fn shut_down(&mut self) {
         self.stopping = true;
+        self.handle.set_ending();
         self.drive_all(Cause::Shutdown, |_| true);
     }
 
     /// Tells every connection that another process has taken over the listeners.
     pub(crate) fn retire(&mut self) {
+        self.handle.set_ending();
         self.drive_all(Cause::Retire, |_| true);
     }
 

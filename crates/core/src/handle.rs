@@ -6,7 +6,7 @@
 //! ever called back from inside a request, and a test can look at what was asked.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -25,6 +25,7 @@ use crate::protocol::{Protocol, Service};
 use crate::reactor::{ListenerChange, NotBound};
 use crate::sys;
 use crate::transport::Transport;
+use crate::turns::{Turn, Turns};
 
 /// The loop's services; cheap to clone, bound to the loop's thread.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ struct Shared {
     timers: Cell<u64>,
     mounts: RefCell<Vec<(String, Rc<dyn Inspect>)>>,
     in_memory: Cell<InMemory>,
+    ending: Cell<bool>,
+    turns: RefCell<Turns>,
 }
 
 /// Says whether a part of a file can be read without waiting for the disk.
@@ -159,6 +162,8 @@ impl Handle {
             timers: Cell::new(0),
             mounts: RefCell::default(),
             in_memory: Cell::new(sys::is_in_memory),
+            ending: Cell::new(false),
+            turns: RefCell::default(),
         }))
     }
 
@@ -177,6 +182,22 @@ impl Handle {
     /// The time of day, as the time since 1970, read once a turn.
     pub fn unix_time(&self) -> Duration {
         self.0.unix.get()
+    }
+
+    /// How long the turns of the loop took, up to the last one that has ended.
+    pub fn turns(&self) -> Ref<'_, Turns> {
+        self.0.turns.borrow()
+    }
+
+    /// Notes that the turn that began with the loop's time has ended.
+    pub(crate) fn turn_ended(&self, end: Instant, events: impl FnOnce() -> usize) {
+        let took = end.saturating_duration_since(self.now());
+        self.0.turns.borrow_mut().note(took, end, || Turn { events: events() });
+    }
+
+    /// The time since the loop began.
+    pub fn uptime(&self) -> Duration {
+        self.now().saturating_duration_since(self.0.epoch)
     }
 
     /// Milliseconds since the loop began, never 0: the unit in which deadlines are kept.
@@ -323,7 +344,8 @@ impl Handle {
         self.command(Command::Pause(id, paused));
     }
 
-    /// Asks the inspection tree; `then` hears the answer within this turn.
+    /// Asks the inspection tree; `then` hears the answer within this turn, but for `process`,
+    /// which is read on a helper thread.
     pub fn inspect(&self, query: Query, then: impl FnOnce(Outcome) + 'static) {
         self.command(Command::Query { query, then: Box::new(then) });
     }
@@ -359,6 +381,16 @@ impl Handle {
     /// after `grace`. Asked a second time it ends at once.
     pub fn shutdown(&self, grace: Duration) {
         self.command(Command::Shutdown { grace });
+    }
+
+    /// Whether the loop was asked to end ([`Handle::shutdown`], [`Handle::retire`]): what has no
+    /// end of its own should come to one.
+    pub fn is_ending(&self) -> bool {
+        self.0.ending.get()
+    }
+
+    pub(crate) fn set_ending(&self) {
+        self.0.ending.set(true);
     }
 
     /// Whether the bytes `from..until` of a file can be sent without waiting for the disk.

@@ -2,8 +2,8 @@
 //! the status page and the metrics.
 //!
 //! The one design choice: nodes are made when they are asked for and hold no reference, so
-//! looking costs nothing while nobody looks. The loop's own parts (`reactor`, `channels`) are
-//! answered by the engine; other parts of the program are mounted with
+//! looking costs nothing while nobody looks. The loop's own parts (`reactor`, `process`,
+//! `channels`) are answered by the engine; other parts of the program are mounted with
 //! [`crate::Handle::mount`].
 
 use std::borrow::Cow;
@@ -17,6 +17,8 @@ use slotmap::{Key, KeyData};
 use crate::bandwidth::Way;
 use crate::channel::{Channel, Phase};
 use crate::engine::{ChannelId, Engine};
+use crate::handle::Handle;
+use crate::sys::usage::{Usage, usage};
 
 /// A part of the program that can be looked at.
 pub trait Inspect {
@@ -134,6 +136,48 @@ pub enum Outcome {
     Refused(String),
 }
 
+/// The part of the tree that is read on a helper thread.
+const PROCESS: &str = "process";
+
+/// The part of the reactor that has the turns that took longest.
+const SLOWEST_TURNS: &str = "slowest turns";
+
+/// Whether a question takes a helper thread; it is answered by [`process`] then.
+pub(crate) fn is_of_process(query: &Query) -> bool {
+    query.action.is_none() && query.path == [PROCESS]
+}
+
+/// Says what the process uses of the machine, as soon as that has been read.
+pub(crate) fn process(handle: &Handle, then: impl FnOnce(Outcome) + 'static) {
+    let uptime = handle.uptime();
+    handle.run(usage, move |usage| {
+        then(match usage {
+            Ok(usage) => Outcome::Node(describe_process(&usage, uptime)),
+            Err(lost) => Outcome::Refused(format!("cannot read what the process uses: {lost}")),
+        });
+    });
+}
+
+fn describe_process(usage: &Usage, uptime: Duration) -> Node {
+    let mut node = Node::new("process")
+        .field("id", Value::Count(u64::from(std::process::id())))
+        .field("uptime", Value::Time(uptime))
+        .field("processor time", Value::Time(usage.processor_time));
+    // What the system does not tell is not there.
+    for (name, value) in [
+        ("resident", usage.resident.map(Value::Bytes)),
+        ("private", usage.private.map(Value::Bytes)),
+        ("descriptors", usage.descriptors.map(Value::Count)),
+        ("descriptor limit", usage.descriptor_limit.map(Value::Count)),
+        ("threads", usage.threads.map(Value::Count)),
+    ] {
+        if let Some(value) = value {
+            node = node.field(name, value);
+        }
+    }
+    node
+}
+
 /// The name of a channel in the tree.
 pub(crate) fn channel_name(id: ChannelId) -> String {
     let number = id.data().as_ffi();
@@ -152,6 +196,11 @@ pub(crate) fn answer(engine: &mut Engine, query: &Query) -> Outcome {
     match (path.as_slice(), &query.action) {
         ([], None) => Outcome::Node(root(engine)),
         (["reactor"], None) => Outcome::Node(reactor(engine)),
+        (["reactor", SLOWEST_TURNS, rest @ ..], None) => match slowest_turns(engine.handle(), rest)
+        {
+            Some(node) => Outcome::Node(node),
+            None => Outcome::Missing("so many slow turns are not remembered".to_owned()),
+        },
         (["channels"], None) => Outcome::Node(Node {
             children: engine.channels().map(|(id, _)| channel_name(id)).collect(),
             ..Node::new("channels").field("open", Value::Count(engine.channels().count() as u64))
@@ -190,7 +239,7 @@ pub(crate) fn answer(engine: &mut Engine, query: &Query) -> Outcome {
 }
 
 fn root(engine: &Engine) -> Node {
-    let mut children = vec!["reactor".to_owned(), "channels".to_owned()];
+    let mut children = ["reactor", PROCESS, "channels"].map(str::to_owned).to_vec();
     children.extend(engine.handle().mounts().into_iter().map(|(name, _)| name));
     Node { children, ..Node::new("server") }
 }
@@ -202,7 +251,8 @@ fn reactor(engine: &Engine) -> Node {
         totals.1 += channel.io.sent;
     }
     let figures = &engine.figures;
-    Node::new("reactor")
+    let turns = engine.handle().turns();
+    let node = Node::new("reactor")
         .field("open", Value::Count(engine.channels().count() as u64))
         .field("opened", Value::Count(figures.opened))
         .field("closed", Value::Count(figures.closed))
@@ -213,6 +263,35 @@ fn reactor(engine: &Engine) -> Node {
         .field("slow", Value::Count(figures.slow))
         .field("received", Value::Bytes(totals.0))
         .field("sent", Value::Bytes(totals.1))
+        .field("last turn", Value::Time(turns.last))
+        .field("turn p50", Value::Time(turns.histogram.quantile(500)))
+        .field("turn p99", Value::Time(turns.histogram.quantile(10)))
+        .field("longest turn", Value::Time(turns.longest))
+        .field("turns over 20 ms", Value::Count(turns.slow));
+    Node { children: vec![SLOWEST_TURNS.to_owned()], ..node }
+}
+
+/// The turns that took longest of late, or one of them, by its place from 1 on.
+fn slowest_turns(handle: &Handle, rest: &[&str]) -> Option<Node> {
+    let turns = handle.turns();
+    let slowest = turns.slowest.list(handle.now());
+    match rest {
+        [] => {
+            let children = (1..=slowest.len()).map(|place| place.to_string()).collect();
+            Some(Node { children, ..Node::new(SLOWEST_TURNS) })
+        }
+        [place] => {
+            let slow = slowest.get(place.parse::<usize>().ok()?.checked_sub(1)?)?;
+            let ago = handle.now().saturating_duration_since(slow.at);
+            Some(
+                Node::new("turn")
+                    .field("took", Value::Time(slow.took))
+                    .field("ago", Value::Time(ago))
+                    .field("events", Value::Count(slow.what.events as u64)),
+            )
+        }
+        _ => None,
+    }
 }
 
 fn describe(engine: &Engine, channel: &Channel) -> Node {

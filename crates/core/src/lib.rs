@@ -11,7 +11,8 @@
 //!    `testing` harness (a feature) drives it under virtual time.
 //! 6. [`rate`], [`bandwidth`], [`clients`] and [`server_limits`]: what connections and clients are
 //!    held to.
-//! 7. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads.
+//! 7. [`reactor`]: the engine on real sockets: readiness, listeners, helper threads; how long its
+//!    [`turns`] take.
 //!
 //! Goals, ranked: correct, safe, bounded, fast, simple. The core knows no protocol's words.
 
@@ -23,6 +24,7 @@ pub mod collector;
 pub mod datagram;
 pub mod engine;
 pub mod handle;
+pub mod histogram;
 pub mod inspect;
 pub mod limits;
 mod listener;
@@ -36,6 +38,7 @@ pub mod reactor;
 pub mod remote;
 pub mod seldom;
 pub mod server_limits;
+pub mod slowest;
 pub mod sys;
 pub mod terminator;
 #[cfg(any(test, feature = "testing"))]
@@ -43,6 +46,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transport;
+pub mod turns;
 
 pub use address::{Address, Peer};
 pub use bandwidth::Bandwidth;

@@ -128,6 +128,15 @@ pub const MAX_EXEMPT_NETWORKS: usize = 256;
 /// Shortest time, in milliseconds, for which a client that was counted is remembered.
 pub const MIN_GENERATION_MS: u64 = 1000;
 
+/// A turn of the loop that takes longer counts as slow: somebody may notice it.
+pub const SLOW_TURN: Duration = Duration::from_millis(20);
+
+/// Of the slowest turns, so many are remembered.
+pub const SLOW_TURNS: usize = 8;
+
+/// For how long they are, at least; at most twice as long.
+pub const SLOW_TURNS_LAST: Duration = Duration::from_secs(300);
+
 /// Time between two lines in the log of something that happens again and again.
 pub const SELDOM: Duration = Duration::from_secs(1);
 

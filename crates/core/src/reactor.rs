@@ -2,7 +2,7 @@
 //!
 //! What one turn does, in order: wait for events; read the clock, once; drive the channels that
 //! are ready; accept; take in what other threads sent; settle timers, wake-ups and commands;
-//! carry out what needs a socket or a thread. The first thing that stands behind it is mio,
+//! carry out what needs a socket or a thread; note how long all this took. The first thing that stands behind it is mio,
 //! edge-triggered: each socket is registered once, for both directions, and never again.
 
 mod change;
@@ -226,6 +226,7 @@ impl Reactor {
         for datagrams in self.datagrams.values_mut() {
             datagrams.flush();
         }
+        self.engine.handle().turn_ended(Instant::now(), || events.iter().count());
         Ok(())
     }
 

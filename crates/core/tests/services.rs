@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use common::{Echo, PATIENCE, client, echoed, inet, join, look, read_all, serve_with};
+use common::{Echo, PATIENCE, client, echoed, inet, join, look, read_all, serve, serve_with};
 use medusa_core::datagram::{DatagramProtocol, DatagramSender};
 use medusa_core::handle::JobLost;
 use medusa_core::inspect::Value;
@@ -177,6 +177,43 @@ fn a_panic_in_a_service_or_a_call_ended_the_loop() {
     server.remote.call(call).expect("room");
     echoed(&mut client(&address));
     assert_eq!(look(&server, "reactor", "panics"), Some(Value::Count(2)));
+    join(server);
+}
+
+#[test]
+fn turns_that_take_long_are_seen_and_remembered() {
+    let (address, server) = serve(|| Echo);
+    echoed(&mut client(&address));
+    let slow = || look(&server, "reactor", "turns over 20 ms");
+    // The machine itself may have been slow.
+    let before = slow();
+    let held = Duration::from_millis(30);
+    server.remote.call(move |_| std::thread::sleep(held)).expect("room");
+    // The first question may be answered in the turn that is asked about.
+    let begin = Instant::now();
+    while slow() == before {
+        assert!(begin.elapsed() < PATIENCE, "it is not seen");
+    }
+    for (path, field) in [("reactor", "longest turn"), ("reactor/slowest turns/1", "took")] {
+        let Some(Value::Time(took)) = look(&server, path, field) else { panic!("{path}") };
+        assert!(took >= held, "{path}: {took:?}");
+    }
+    let Some(Value::Time(p99)) = look(&server, "reactor", "turn p99") else { panic!("a time") };
+    assert!(p99 > Duration::ZERO);
+    join(server);
+}
+
+#[test]
+fn what_the_process_uses_is_read_on_a_helper_thread_and_told() {
+    let (_, server) = serve(|| Echo);
+    let own = u64::from(std::process::id());
+    assert_eq!(look(&server, "process", "id"), Some(Value::Count(own)));
+    if cfg!(target_os = "linux") {
+        let private = look(&server, "process", "private");
+        assert!(matches!(private, Some(Value::Bytes(1..))), "{private:?}");
+        let descriptors = look(&server, "process", "descriptors");
+        assert!(matches!(descriptors, Some(Value::Count(3..))), "{descriptors:?}");
+    }
     join(server);
 }
 

@@ -7,6 +7,7 @@ pub mod passed;
 pub mod persona;
 pub mod privileges;
 pub mod unnamed;
+pub mod usage;
 pub mod users;
 
 use std::fs::File;

@@ -511,7 +511,7 @@ fn the_tree_shows_what_a_connection_does() {
     let doing = field(&mut h, &peer, "doing");
     assert_eq!(doing, Some(Value::Text("following a script".to_owned())));
     let Outcome::Node(root) = h.inspect("") else { panic!("a root") };
-    assert_eq!(root.children, ["reactor", "channels"]);
+    assert_eq!(root.children, ["reactor", "process", "channels"]);
 }
 
 #[test]
