@@ -249,7 +249,8 @@ class Server:
 
     def medusa(self, site, _, options):
         level = ["--log-level", "warn"] if options.no_log else []
-        return [options.medusa, "serve", site, "--http", f"127.0.0.1:{self.port}", *level]
+        http = ["--http", f"127.0.0.1:{self.port}", "--no-ftp"]
+        return [options.medusa, "serve", site, *http, *level]
 
     def nginx(self, site, descriptors, options):
         return ["nginx", "-c", self.configure(f"""

@@ -12,7 +12,7 @@ use crate::config::Source;
 use crate::life::LifeOptions;
 use crate::passwd::Passwd;
 
-/// One process, one thread, one event loop: HTTP over file trees, changeable while it runs.
+/// One process, one thread, one event loop: HTTP and FTP over file trees, changeable while it runs.
 #[derive(Parser, Debug)]
 #[command(name = "medusa", version, about, long_about = None, disable_help_subcommand = true)]
 #[command(override_usage = "medusa [serve] [OPTIONS] [DIR]\n       medusa COMMAND")]
@@ -77,6 +77,20 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) http: Vec<Address>,
 
+    /// Where to listen for FTP, as --http says but for unix:PATH. Anybody may log in (as
+    /// `anonymous`) and read.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2121")]
+    pub(crate) ftp: Vec<Address>,
+
+    /// Does not serve FTP.
+    #[arg(long, conflicts_with = "ftp")]
+    pub(crate) no_ftp: bool,
+
+    /// Lets anybody who can connect by FTP change the files: upload, replace, rename, delete. HTTP
+    /// goes on reading only.
+    #[arg(long, conflicts_with = "no_ftp")]
+    pub(crate) write: bool,
+
     /// Connections open at once; further ones wait. By default as many as the limit of open
     /// files allows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -134,7 +148,7 @@ impl Serve {
     pub(crate) fn source(self) -> Source {
         match self.config {
             Some(file) => Source::File(file),
-            None => Source::Flags(self),
+            None => Source::Flags(Box::new(self)),
         }
     }
 }

@@ -82,8 +82,8 @@ struct Listener {
 /// How what runs becomes what a new configuration says.
 struct Plan {
     change: ListenerChange,
-    /// The addresses to be bound, and where the configuration says so.
-    places: Vec<(Address, Span)>,
+    /// The protocols and addresses to be bound, and where the configuration says so.
+    places: Vec<(&'static str, Address, Span)>,
     servers: Vec<Planned>,
     /// What cannot change while the server runs.
     notes: Vec<String>,
@@ -139,7 +139,7 @@ impl Plan {
                     kept.push((owner, listener.id));
                     origins.push(Origin::Kept(listener));
                 } else {
-                    plan.places.push((address.clone(), span));
+                    plan.places.push((protocol, address.clone(), span));
                     origins.push(Origin::Bound(address, options));
                 }
             }
@@ -209,8 +209,11 @@ impl Running {
         let built = config::build(config.servers, &build).map_err(|p| text.show_one(p))?;
         let plan = Plan::new(built, &[]);
         let bound = reactor.change_listeners(plan.change).map_err(|e| {
-            let (address, span) = &plan.places[e.place];
-            let problem = cannot_listen(address, &e.error, life.is_successor(), text.is_file());
+            let (protocol, address, span) = &plan.places[e.place];
+            let mut problem = cannot_listen(address, &e.error, life.is_successor());
+            if !text.is_file() {
+                problem = problem.help(way_out_by_flags(protocol));
+            }
             text.show_one(problem.at(span.clone()))
         })?;
         let servers = carry_out(plan.servers, bound);
@@ -307,8 +310,8 @@ impl Running {
                 running.end(&Ok(report));
             }
             Err(NotBound { place, error }) => {
-                let (address, span) = &places[place];
-                let problem = cannot_listen(address, &error, running.confined.get(), true);
+                let (_, address, span) = &places[place];
+                let problem = cannot_listen(address, &error, running.confined.get());
                 running.end(&Err(text.show_one(problem.at(span.clone()))));
             }
         });
@@ -354,12 +357,7 @@ impl Running {
 
 /// Tells why an address cannot be listened on; by a process that `has_given_up` privileges, or was
 /// started by one.
-fn cannot_listen(
-    address: &Address,
-    error: &io::Error,
-    has_given_up: bool,
-    from_file: bool,
-) -> Problem {
+fn cannot_listen(address: &Address, error: &io::Error, has_given_up: bool) -> Problem {
     let way_out = match error.kind() {
         io::ErrorKind::AddrInUse => match address {
             Address::Inet(_) => "another program has this port",
@@ -376,9 +374,14 @@ fn cannot_listen(
         _ => "",
     };
     let why = if way_out.is_empty() { error.to_string() } else { way_out.to_owned() };
-    let flag = if from_file { "" } else { " with --http ADDR" };
     Problem::new(0..0, format!("cannot listen on {address}: {why}"))
-        .help(format!("choose another{flag} (port 0 takes a free one)"))
+        .help("choose another (port 0 takes a free one)")
+}
+
+/// What may be done on the command line about an address that cannot be listened on.
+fn way_out_by_flags(protocol: &str) -> String {
+    let another = format!("choose another with --{protocol} ADDR (port 0 takes a free one)");
+    if protocol == "ftp" { another + ", or do without FTP: --no-ftp" } else { another }
 }
 
 impl Inspect for Running {

@@ -34,13 +34,13 @@ fn the_directory_may_be_named_or_not_with_or_without_serve() {
     let directory = directory();
     let shown = directory.path().to_str().expect("UTF-8");
     for arguments in [
-        &["--http", "127.0.0.1:0"][..],
-        &["serve", "--http", "127.0.0.1:0"],
-        &[".", "--http", "127.0.0.1:0"],
-        &[shown, "--http", "127.0.0.1:0"],
-        &["--http=127.0.0.1:0", shown],
-        &["serve", shown, "--http", "127.0.0.1:0"],
-        &["serve", "--http", "127.0.0.1:0", shown],
+        &["--no-ftp", "--http", "127.0.0.1:0"][..],
+        &["serve", "--no-ftp", "--http", "127.0.0.1:0"],
+        &[".", "--no-ftp", "--http", "127.0.0.1:0"],
+        &[shown, "--http", "127.0.0.1:0", "--no-ftp"],
+        &["--http=127.0.0.1:0", "--no-ftp", shown],
+        &["serve", shown, "--no-ftp", "--http", "127.0.0.1:0"],
+        &["serve", "--http", "127.0.0.1:0", "--no-ftp", shown],
     ] {
         let server = Server::start(medusa(arguments).current_dir(directory.path()));
         let mut client = server.connect();
@@ -60,12 +60,15 @@ fn standard_output_has_a_line_for_each_listener_then_ready_and_nothing_else() {
         "127.0.0.1:0",
         "--http",
         &socket,
+        "--ftp",
+        "127.0.0.1:0",
         "--log-level",
         "trace",
     ];
     let mut server = Server::with(directory.path(), &options);
     let addresses: Vec<String> = server.addresses().iter().map(|a| (*a).to_owned()).collect();
-    assert_eq!(addresses.len(), 3);
+    assert_eq!((addresses.len(), server.listening.len()), (3, 4));
+    assert_eq!(server.listening[3], format!("listening ftp {}", server.ftp()));
     assert_eq!(addresses[2], socket);
     for address in &addresses[..2] {
         let address: SocketAddr = address.parse().expect("an address");
@@ -106,7 +109,16 @@ fn help_and_version() {
         assert!(out.contains("Usage: medusa [serve] [OPTIONS] [DIR]"), "{out}");
     }
     let (_, out, _) = run(&["serve", "--help"]);
-    for option in ["--http", "--max-connections", "--log-level", "--access-log", "unix:PATH"] {
+    for option in [
+        "--http",
+        "--ftp",
+        "--no-ftp",
+        "--write",
+        "--max-connections",
+        "--log-level",
+        "--access-log",
+        "unix:PATH",
+    ] {
         assert!(out.contains(option), "{option} in {out}");
     }
 }
@@ -126,6 +138,11 @@ fn what_is_wrong_is_said_in_one_sentence_with_the_way_out() {
     for (arguments, thing, way_out) in [
         (&[shown, "--http", &taken][..], &*taken, "--http"),
         (&[shown, "--http", "127.0.0.1:0", "--http", &taken], &taken, "--http"),
+        (&[shown, "--http", "127.0.0.1:0", "--ftp", &taken], &taken, "--ftp"),
+        (&[shown, "--http", "127.0.0.1:0", "--ftp", &taken], &taken, "--no-ftp"),
+        (&[shown, "--ftp", "unix:s"], "unix:s", "IP:PORT"),
+        (&[shown, "--ftp", &taken, "--no-ftp"], "--no-ftp", "--help"),
+        (&[shown, "--write", "--no-ftp"], "--no-ftp", "--help"),
         (&[&missing], &missing, "medusa serve DIR"),
         (&["serve", &missing], &missing, "medusa serve DIR"),
         (&[&file], &file, "medusa serve DIR"),

@@ -1,5 +1,4 @@
-//! FTP by foreign clients over real sockets. The server is the example `ftp`, which `cargo test` has
-//! built.
+//! FTP of the real program by foreign clients over real sockets.
 #![allow(missing_docs)]
 
 mod server;
@@ -7,57 +6,40 @@ mod server;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use server::{PATIENCE, is_missing, noise};
+use rustix::process::{Signal, kill_process};
+use server::{PATIENCE, Server, is_missing, noise, wait_for_end};
 use tempfile::TempDir;
 
 /// Files in the tree that is mirrored.
 const MIRRORED: usize = 5000;
 
-/// A running server; it is killed when the test is over, however that ends.
+/// A running server, and what it serves.
 struct Ftp {
-    child: Child,
+    server: Server,
     address: String,
     directory: TempDir,
     /// A directory of the client's own.
     own: TempDir,
 }
 
-impl Drop for Ftp {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test has noticed by other means.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Ftp {
+    /// Lets anybody change everything.
     fn start() -> Self {
+        Self::with(&["--write"])
+    }
+
+    fn with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("a.txt"), "one\ntwo\n").expect("it is written");
         fs::write(directory.path().join("large"), noise(3_000_000)).expect("it is written");
         fs::create_dir(directory.path().join("d")).expect("it is made");
         fs::write(directory.path().join("d/b c"), "bee").expect("it is written");
-        let test = std::env::current_exe().expect("a test has a path");
-        let built = test.parent().and_then(Path::parent).expect("it stands in target/*/deps");
-        let path = built.join("examples/ftp");
-        let mut child = Command::new(&path)
-            .arg("127.0.0.1:0")
-            .arg(directory.path())
-            .arg("write")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| {
-                panic!("{}: {e}; `cargo build --examples` makes it", path.display())
-            });
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut line = || lines.next().expect("it says something").expect("in UTF-8");
-        let listening = line();
-        let address = listening.strip_prefix("listening ftp ").expect("the address").to_owned();
-        assert_eq!(line(), "ready");
-        Self { child, address, directory, own: tempfile::tempdir().expect("a directory") }
+        let listen = ["--http", "127.0.0.1:0", "--ftp", "127.0.0.1:0"];
+        let server = Server::with(directory.path(), &[&listen, options].concat());
+        let address = server.ftp().to_owned();
+        Self { server, address, directory, own: tempfile::tempdir().expect("a directory") }
     }
 
     fn url(&self, path: &str) -> String {
@@ -263,7 +245,7 @@ fn an_urgent_abort_breaks_a_transfer_off() {
     let ftp = Ftp::start();
     let mut client = ftp.client();
     let data = client.data();
-    assert!(client.say("STOR new").starts_with("125 "));
+    assert!(client.say("STOR new").starts_with('1'));
     (&data).write_all(b"half").expect("it reads");
     let control = client.0.get_ref();
     control.try_clone().expect("it can be").write_all(b"\xff\xf4\xff").expect("it reads");
@@ -321,4 +303,83 @@ fn links_lead_nowhere_outside() {
     assert!(client.say("STOR up/new").starts_with("55"), "written outside");
     drop(data);
     assert!(!ftp.own.path().join("new").exists());
+}
+
+#[test]
+fn without_write_nothing_is_changed() {
+    let ftp = Ftp::with(&[]);
+    let mut client = ftp.client();
+    for command in ["DELE a.txt", "MKD new", "RMD d", "RNFR a.txt", "SITE CHMOD 600 a.txt"] {
+        assert!(client.say(command).starts_with("550 "), "{command}");
+    }
+    for command in ["STOR new", "APPE a.txt", "STOU"] {
+        let data = client.data();
+        assert!(client.say(command).starts_with("550 "), "{command}");
+        drop(data);
+    }
+    assert_eq!(fs::read_dir(ftp.directory.path()).expect("it lists").count(), 3);
+}
+
+#[test]
+fn what_is_written_by_ftp_is_served_by_http_which_writes_nothing() {
+    let ftp = Ftp::start();
+    let mut client = ftp.client();
+    for content in ["first", "second"] {
+        let mut data = client.data();
+        assert!(client.say("STOR new").starts_with('1'));
+        data.write_all(content.as_bytes()).expect("it reads");
+        drop(data);
+        assert!(client.reply().starts_with("226 "));
+        let got = ftp.server.ask("GET /new HTTP/1.0\r\n\r\n");
+        assert!(got.ends_with(content.as_bytes()), "{}", String::from_utf8_lossy(&got));
+    }
+    let put = "PUT /new HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    let answer = String::from_utf8(ftp.server.ask(put)).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert_eq!(ftp.served("new").as_deref(), Some(&b"second"[..]));
+}
+
+/// A session lost its login when the server was replaced.
+#[test]
+fn a_session_and_its_transfer_outlive_an_upgrade() {
+    let ftp = Ftp::start();
+    let mut client = ftp.client();
+    let mut data = client.data();
+    assert!(client.say("STOR new").starts_with('1'));
+    data.write_all(b"before ").expect("it reads");
+    let new = ftp.server.upgrade();
+    data.write_all(b"and after").expect("it reads");
+    drop(data);
+    assert!(client.reply().starts_with("226 "));
+    assert_eq!(ftp.served("new").as_deref(), Some(&b"before and after"[..]));
+    // New data connections come to the old process, new sessions to the new one.
+    let mut data = client.data();
+    assert!(client.say("RETR new").starts_with('1'));
+    let mut got = String::new();
+    data.read_to_string(&mut got).expect("it is sent");
+    assert_eq!(got, "before and after");
+    assert!(client.reply().starts_with("226 "));
+    assert!(ftp.client().say("NOOP").starts_with("200 "));
+    assert!(client.say("QUIT").starts_with("221 "));
+    wait_for_end(ftp.server.pid());
+    kill_process(new, Signal::TERM).expect("it runs");
+    wait_for_end(new);
+}
+
+#[test]
+fn a_signal_ends_what_is_idle_and_lets_a_transfer_finish() {
+    let mut ftp = Ftp::start();
+    let mut idle = ftp.client();
+    let mut busy = ftp.client();
+    let mut data = busy.data();
+    assert!(busy.say("STOR new").starts_with('1'));
+    ftp.server.signal(Signal::TERM);
+    assert!(idle.reply().starts_with("421 "));
+    assert_eq!(idle.reply(), "");
+    data.write_all(b"all of it").expect("it reads");
+    drop(data);
+    assert!(busy.reply().starts_with("226 "));
+    assert!(busy.reply().starts_with("221 "));
+    assert_eq!(ftp.server.wait().0.code(), Some(0));
+    assert_eq!(ftp.served("new").as_deref(), Some(&b"all of it"[..]));
 }

@@ -59,7 +59,7 @@ fn sockets_from_systemd_are_used_by_address_and_by_name() {
     script += "LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=tcp:web:spare exec \"$@\"";
     let mut command = Command::new("bash");
     command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_medusa")]).arg(directory.path());
-    command.args(["--http", &address, "--http", "systemd:web"]);
+    command.args(["--no-ftp", "--http", &address, "--http", "systemd:web"]);
     let server = Server::start(&mut command);
     drop((tcp, unix, spare, passed));
     let shown = format!("unix:{}", path.display());
@@ -123,7 +123,7 @@ fn the_service_manager_hears_how_it_is_going() {
     let path = directory.path().join("notify");
     let mut manager = Manager::at(&path);
     let mut command = medusa([directory.path()]);
-    command.args(["--http", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &path);
+    command.args(["--http", "127.0.0.1:0", "--no-ftp"]).env("NOTIFY_SOCKET", &path);
     command.env("WATCHDOG_USEC", "50000");
     let server = Server::start(&mut command);
     manager.wait_for("READY=1");
@@ -184,7 +184,8 @@ fn privileges_are_given_up_by_all_threads_and_for_good() {
     chown(&run, Some(1), Some(1)).expect("root may");
     let socket = format!("unix:{}", run.join("s").display());
     let mut command = Command::new(&program);
-    command.arg(directory.path()).args(["--http", "127.0.0.1:0", "--http", &socket]);
+    command.arg(directory.path());
+    command.args(["--no-ftp", "--http", "127.0.0.1:0", "--http", &socket]);
     let server = Server::start(command.args(["--user", "daemon", "--group", "54321"]));
     for _ in 0..2 {
         assert_eq!(ask(&server, "/f"), 200);
@@ -266,7 +267,8 @@ fn the_server_is_confined_where_the_kernel_can() {
     install(Path::new(env!("CARGO_BIN_EXE_medusa")), &program);
     let command = |confine: &str| {
         let mut command = Command::new(&program);
-        command.arg(directory.path()).args(["--http", "127.0.0.1:0", "--confine", confine]);
+        command.arg(directory.path());
+        command.args(["--http", "127.0.0.1:0", "--no-ftp", "--confine", confine]);
         command
     };
     let servers = if has_landlock() {

@@ -59,6 +59,9 @@ impl Installed {
     fn start(&self, options: &[&str]) -> Server {
         let mut command = Command::new(self.path("medusa"));
         command.arg(self.directory.path()).args(["--http", "127.0.0.1:0"]).args(options);
+        if !options.contains(&"--ftp") {
+            command.arg("--no-ftp");
+        }
         Server::start(&mut command)
     }
 }
@@ -359,7 +362,7 @@ fn a_variable_that_nobody_wrote_is_refused_and_one_for_another_process_is_not_ou
     let directory = directory();
     let start = |value: &str| {
         let mut command = medusa([directory.path()]);
-        command.args(["--http", "127.0.0.1:0"]).env("MEDUSA_UPGRADE", value);
+        command.args(["--http", "127.0.0.1:0", "--no-ftp"]).env("MEDUSA_UPGRADE", value);
         command
     };
     let output = start("nonsense").output().expect("it runs");
@@ -381,7 +384,8 @@ fn the_program_is_looked_for_where_it_was_called() {
     let link = installed.path("current");
     std::os::unix::fs::symlink("medusa", &link).expect("it is linked");
     let mut command = Command::new("./current");
-    command.current_dir(installed.directory.path()).args([".", "--http", "127.0.0.1:0"]);
+    command.current_dir(installed.directory.path());
+    command.args([".", "--http", "127.0.0.1:0", "--no-ftp"]);
     let server = Server::start(&mut command);
     install(Path::new(env!("CARGO_BIN_EXE_medusa")), &installed.path("second"));
     fs::remove_file(&link).expect("it is removed");

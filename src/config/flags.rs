@@ -1,6 +1,8 @@
 //! The flags of `medusa serve` as a configuration.
 
 use clap::ValueEnum;
+use medusa_core::Address;
+use medusa_ftp::Permissions;
 
 use crate::command::Serve;
 use crate::config::value::{Data, Table, Value};
@@ -15,13 +17,29 @@ impl Serve {
         if let Some(n) = self.max_connections {
             process = process.with("max_connections", Data::Number(n.into()));
         }
-        let listen: Vec<Value> = self.http.iter().map(|a| (&*a.to_string()).into()).collect();
+        let listen = |addresses: &[Address]| -> Vec<Value> {
+            addresses.iter().map(|a| (&*a.to_string()).into()).collect()
+        };
         let files = Table::default().with("use", "files").with("files", TREE);
-        let server = Table::default()
+        let http = Table::default()
             .with("protocol", "http")
-            .with("listen", listen)
+            .with("listen", listen(&self.http))
             .with("extension", vec![files.into()]);
-        let tree = Table::default().with("path", Data::Path(self.directory.clone()));
+        let mut servers = vec![http.into()];
+        if !self.no_ftp {
+            let permissions = if self.write { Permissions::ALL } else { Permissions::READ };
+            let anonymous = Table::default()
+                .with("files", TREE)
+                .with("permissions", Data::Text(permissions.to_string()));
+            let ftp = Table::default()
+                .with("protocol", "ftp")
+                .with("listen", listen(&self.ftp))
+                .with("anonymous", anonymous);
+            servers.push(ftp.into());
+        }
+        let tree = Table::default()
+            .with("path", Data::Path(self.directory.clone()))
+            .with("writable", Data::Flag(self.write));
         let life = &self.life;
         for (name, value) in [("user", &life.user), ("group", &life.group)] {
             if let Some(value) = value {
@@ -37,7 +55,7 @@ impl Serve {
             .with("process", process)
             .with("log", self.log())
             .with("files", Table::default().with(TREE, tree))
-            .with("server", vec![server.into()])
+            .with("server", servers)
     }
 
     fn log(&self) -> Table {

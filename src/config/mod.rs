@@ -2,7 +2,7 @@
 //!
 //! Read the modules in the order in which a file becomes servers: [`value`] (what stands in it,
 //! with places), [`section`] and [`kind`] (keys asked for by name, kind and default), [`trees`],
-//! [`server`] and [`http`] (what there is to configure), [`mod@build`] (trees and services),
+//! [`server`], [`http`] and [`ftp`] (what there is to configure), [`mod@build`] (trees and services),
 //! [`record`] (all of it shown again).
 //!
 //! The one design choice: the flags of the command line become the same values as a file, so
@@ -12,6 +12,7 @@ mod build;
 mod coding;
 mod extension;
 mod flags;
+mod ftp;
 mod http;
 mod kind;
 mod limits;
@@ -74,7 +75,7 @@ times as well (`\"30s\"`).
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     File(PathBuf),
-    Flags(Serve),
+    Flags(Box<Serve>),
 }
 
 impl fmt::Display for Source {

@@ -7,10 +7,10 @@ use medusa_core::reactor::ListenOptions;
 
 use crate::config::Span;
 use crate::config::build::{Build, Setup};
-use crate::config::http;
 use crate::config::kind::{List, ListenAddress, Mode, Number};
 use crate::config::problem::Problem;
 use crate::config::section::{Section, Variant};
+use crate::config::{ftp, http};
 
 /// Addresses of one server.
 const MAX_LISTENERS: usize = 256;
@@ -19,13 +19,22 @@ const MAX_LISTENERS: usize = 256;
 pub(crate) struct Protocol {
     name: &'static str,
     doc: &'static str,
+    /// Why it cannot be served over Unix-domain sockets, if it cannot.
+    not_unix: Option<&'static str>,
     /// Reads what it needs of its server's section.
     read: fn(&mut Section<'_>, &[String]) -> Option<Plan>,
 }
 
 /// The protocols that there are.
-const PROTOCOLS: &[Protocol] =
-    &[Protocol { name: "http", doc: "HTTP/1.0 and 1.1.", read: http::read }];
+const PROTOCOLS: &[Protocol] = &[
+    Protocol { name: "http", doc: "HTTP/1.0 and 1.1.", not_unix: None, read: http::read },
+    Protocol {
+        name: "ftp",
+        doc: "FTP, by RFC 959 and what came after it; without TLS.",
+        not_unix: Some("its data connections need the addresses of both ends"),
+        read: ftp::read,
+    },
+];
 
 /// Makes what a server is told, when everything has been read and opened.
 pub(crate) type Plan = Box<dyn FnOnce(&Build<'_>) -> Result<Box<dyn Setup>, Problem> + Send>;
@@ -81,9 +90,19 @@ pub(crate) fn server(section: &mut Section<'_>, trees: &[String]) -> Option<Serv
     let plan = section.variant(PROTOCOLS, protocol, |protocol, s| (protocol.read)(s, trees));
     let spans = section.places("listen");
     let listen = listen?.into_iter().zip(spans);
+    let listen: Vec<_> = listen.map(|(address, span)| Listen { address, span }).collect();
+    let protocol = protocol?;
+    if let Some(why) = protocol.not_unix {
+        for Listen { address, span } in &listen {
+            if matches!(address, Address::Unix(_)) {
+                let what = format!("{address} is nowhere to serve {}: {why}", protocol.name);
+                section.add(Problem::new(span.clone(), what).help("give it an IP:PORT"));
+            }
+        }
+    }
     Some(ServerPlan {
-        protocol: protocol?.name,
-        listen: listen.map(|(address, span)| Listen { address, span }).collect(),
+        protocol: protocol.name,
+        listen,
         options: ListenOptions { backlog: backlog as u32, mode, ..ListenOptions::default() },
         plan: plan?,
     })

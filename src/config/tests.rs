@@ -52,6 +52,9 @@ fn what_is_shown_of_the_flags_is_a_file_that_says_the_same() {
         directory: place.path().join("public"),
         config: None,
         http: vec![":0".parse().expect("an address"), "unix:/a b".parse().expect("an address")],
+        ftp: vec![":2121".parse().expect("an address")],
+        no_ftp: false,
+        write: true,
         max_connections: Some(7),
         log_level: LogLevel::Warn,
         access_log: Some("syslog:127.0.0.1:514".to_owned()),
@@ -68,10 +71,10 @@ fn what_is_shown_of_the_flags_is_a_file_that_says_the_same() {
             drain_timeout: 0,
         },
     };
-    let loaded = load(&Source::Flags(flags), None, false).expect("it is right");
+    let loaded = load(&Source::Flags(Box::new(flags)), None, false).expect("it is right");
     assert_eq!(loaded.config.process.max_connections, Some(7));
     assert_eq!(loaded.config.log.level, LogLevel::Warn);
-    assert_eq!(loaded.config.summary(), "1 server, 2 listeners, 1 file tree");
+    assert_eq!(loaded.config.summary(), "2 servers, 3 listeners, 1 file tree");
     let again = load_text(place.path(), &loaded.shown()).expect("it is right");
     assert_eq!(again.record.configuration(), loaded.record.configuration());
 }

@@ -37,9 +37,13 @@ impl Server {
         Self::with(directory, &["--http", "127.0.0.1:0"])
     }
 
-    /// Serves a directory with these options.
+    /// Serves a directory with these options; by FTP only if they say so.
     pub fn with(directory: &Path, options: &[&str]) -> Self {
-        Self::start(medusa([directory.as_os_str()]).args(options))
+        let mut command = medusa([directory.as_os_str()]);
+        if !options.contains(&"--ftp") {
+            command.arg("--no-ftp");
+        }
+        Self::start(command.args(options))
     }
 
     /// Starts it and waits until it is ready.
@@ -81,16 +85,30 @@ impl Server {
         self.out.lock().expect("nobody panics").recv_timeout(PATIENCE)
     }
 
-    /// The address of the first listener.
+    /// The address of the first listener for HTTP.
     pub fn address(&self) -> &str {
         self.addresses()[0]
     }
 
-    /// The addresses of all listeners.
+    /// The addresses of all listeners for HTTP.
     pub fn addresses(&self) -> Vec<&str> {
-        let address = |line: &'_ String| line.strip_prefix("listening http ").is_some();
-        assert!(self.listening.iter().all(address), "{:?}", self.listening);
-        self.listening.iter().filter_map(|line| line.strip_prefix("listening http ")).collect()
+        self.listening_for("http")
+    }
+
+    /// The address of the first listener for FTP.
+    pub fn ftp(&self) -> &str {
+        self.listening_for("ftp")[0]
+    }
+
+    fn listening_for(&self, protocol: &str) -> Vec<&str> {
+        let listening = self.listening.iter().map(|line| {
+            let words: Vec<&str> = line.splitn(3, ' ').collect();
+            let [said, protocol, address] = words[..] else { panic!("{line}") };
+            assert!(said == "listening" && ["http", "ftp"].contains(&protocol), "{line}");
+            (protocol, address)
+        });
+        let fits = |(of, address)| (of == protocol).then_some(address);
+        listening.filter_map(fits).collect()
     }
 
     /// The URL of a path.

@@ -54,6 +54,8 @@ pub struct FtpSettings {
     pub login_timeout: Duration,
     /// Time that a session may be idle.
     pub idle_timeout: Duration,
+    /// Time that a session may be idle once another process, or nobody, listens where it came from.
+    pub retire_idle: Duration,
     /// Time for a data connection to stand once a transfer was asked for.
     pub data_timeout: Duration,
     /// Time that a transfer may stand still.
@@ -97,6 +99,7 @@ impl Default for FtpSettings {
             banner: "Ready.".to_owned(),
             login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(300),
+            retire_idle: Duration::from_secs(30),
             data_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             sessions: 10_000,

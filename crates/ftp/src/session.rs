@@ -126,6 +126,8 @@ pub(crate) struct Session {
     /// A command that came beside a transfer.
     deferred: Option<Box<Command>>,
     busy: bool,
+    /// New connections go elsewhere: this one ends when it is idle for a while.
+    retiring: bool,
     slot: Rc<RefCell<Option<Task>>>,
 }
 
@@ -151,6 +153,7 @@ impl Session {
             running: None,
             deferred: None,
             busy: false,
+            retiring: false,
             slot: Rc::default(),
         }
     }
@@ -283,7 +286,9 @@ impl Session {
             if self.busy {
                 cx.clear_timeout();
             } else {
-                cx.set_timeout(self.shared.settings().idle_timeout);
+                let settings = self.shared.settings();
+                let most = if self.retiring { settings.retire_idle } else { settings.idle_timeout };
+                cx.set_timeout(most.min(settings.idle_timeout));
             }
         }
         Ok(())
@@ -359,6 +364,7 @@ impl Protocol for Session {
             return self.settle(cx);
         }
         let text = match self.user {
+            Some(_) if self.retiring => "Another server has taken over; connect again.",
             Some(_) => "You were idle for too long.",
             None => "It took you too long to log in.",
         };
@@ -367,10 +373,6 @@ impl Protocol for Session {
     }
 
     fn shutdown(&mut self, cx: &mut Context<'_>) -> Handled {
-        self.retire(cx)
-    }
-
-    fn retire(&mut self, cx: &mut Context<'_>) -> Handled {
         if self.running.is_some() || self.busy {
             // Once that has ended, there is no further command.
             self.deferred = Command::parse(b"QUIT").ok().map(Box::new);
@@ -378,6 +380,12 @@ impl Protocol for Session {
         }
         self.reply(cx, 421, "The server is going down.")?;
         Err(Close::Flush)
+    }
+
+    /// A login and a directory would be lost with the connection, so whoever goes on may.
+    fn retire(&mut self, cx: &mut Context<'_>) -> Handled {
+        self.retiring = true;
+        self.settle(cx)
     }
 
     fn closed(&mut self, _: &Ending) {

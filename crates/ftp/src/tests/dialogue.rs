@@ -235,6 +235,23 @@ fn whoever_says_nothing_is_sent_away() {
     assert!(bench.control.is_gone());
 }
 
+/// A session lost its login and its directory when the server was replaced.
+#[test]
+fn a_session_outlives_its_listener_until_it_is_idle() {
+    let mut bench = Bench::logged_in();
+    assert_eq!(bench.code("CWD d"), 250);
+    bench.h.handle().retire(Duration::from_secs(3600), || {});
+    bench.h.run();
+    for _ in 0..3 {
+        bench.h.advance(Duration::from_secs(29));
+        assert_eq!(bench.fetch("RETR b.txt").0, b"bee");
+        assert_eq!(bench.control.take_text(), "");
+    }
+    bench.h.advance(Duration::from_secs(32));
+    assert!(bench.control.take_text().starts_with("421 Another "));
+    assert!(bench.control.is_gone());
+}
+
 #[test]
 fn a_server_that_goes_down_lets_a_transfer_end() {
     let mut idle = Bench::logged_in();
