@@ -19,9 +19,9 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 pub(crate) use self::admission::Admission;
 use crate::address::Peer;
 use crate::channel::{Cause, Channel, Io, Phase, Pump, Verdict};
-use crate::handle::{Command, Handle, TimerId};
-use crate::inspect;
-use crate::limits::ChannelSettings;
+use crate::handle::{Command, Handle, Heard, TimerId};
+use crate::inspect::{self, Ask, Outcome, Query};
+use crate::limits::{ChannelSettings, LISTED_A_TURN};
 use crate::protocol::{Closed, Ending, Protocol};
 use crate::seldom::Seldom;
 use crate::transport::Transport;
@@ -63,6 +63,10 @@ pub struct Engine {
     runnable: VecDeque<ChannelId>,
     wakes: Vec<ChannelId>,
     requests: Requests,
+    /// Nodes that were listed in this turn.
+    pub(crate) listed: usize,
+    /// Lists that were asked for when it had listed enough.
+    put_off: Vec<(Query, Heard<Outcome>)>,
     /// Connections that ended in this turn, by the listener that had accepted them.
     ended: Vec<u32>,
     background: usize,
@@ -107,6 +111,8 @@ impl Engine {
             runnable: VecDeque::new(),
             wakes: Vec::new(),
             requests: Vec::new(),
+            listed: 0,
+            put_off: Vec::new(),
             ended: Vec::new(),
             background: 0,
             stopping: false,
@@ -128,6 +134,7 @@ impl Engine {
     /// Moves the clock.
     pub fn set_time(&mut self, now: Instant, unix: Duration) {
         self.figures.turns += 1;
+        self.listed = 0;
         self.handle.set_time(now, unix);
     }
 
@@ -228,6 +235,9 @@ impl Engine {
             }
         }
         self.run_timers();
+        for (query, then) in std::mem::take(&mut self.put_off) {
+            self.query(query, then);
+        }
         for _ in 0..ROUNDS_A_TURN {
             if !self.handle.has_commands() {
                 return;
@@ -302,17 +312,20 @@ impl Engine {
                 }
                 Command::Close(id) => self.drop_channel(id),
                 Command::Pause(id, paused) => self.pause(id, paused),
-                Command::Query { query, then } if inspect::is_of_process(&query) => {
-                    inspect::process(&self.handle, then);
-                }
-                Command::Query { query, then } => self.guarded(|engine| {
-                    let outcome = inspect::answer(engine, &query);
-                    then(outcome);
-                }),
+                Command::Query { query, then } => self.query(query, then),
                 Command::Later(run) => self.guarded(|engine| run(&engine.handle)),
                 other => self.requests.push(other),
             }
         }
+    }
+
+    /// Answers a question to the inspection tree, unless this turn has listed enough: then the
+    /// next one does.
+    fn query(&mut self, query: Query, then: Heard<Outcome>) {
+        if matches!(query.ask, Ask::List { .. }) && self.listed >= LISTED_A_TURN {
+            return self.put_off.push((query, then));
+        }
+        self.guarded(|engine| inspect::answer(engine, query, then));
     }
 
     pub(crate) fn drop_channel(&mut self, id: ChannelId) {
@@ -344,7 +357,8 @@ impl Engine {
 
     /// How long the driver may sleep; `None` is until something happens.
     pub fn next_wait(&self) -> Option<Duration> {
-        if !self.runnable.is_empty() || self.handle.has_commands() || !self.requests.is_empty() {
+        let has_asked = self.handle.has_commands() || !self.requests.is_empty();
+        if !self.runnable.is_empty() || has_asked || !self.put_off.is_empty() {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.first().map(|&(at, _)| at);

@@ -50,7 +50,7 @@ pub(crate) type InMemory = fn(&File, u64, u64) -> bool;
 
 pub(crate) type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 pub(crate) type Then = Box<dyn FnOnce(Result<Box<dyn Any + Send>, JobLost>)>;
-type Heard<T> = Box<dyn FnOnce(T)>;
+pub(crate) type Heard<T> = Box<dyn FnOnce(T)>;
 
 /// What was asked of the loop.
 pub(crate) enum Command {
@@ -344,8 +344,9 @@ impl Handle {
         self.command(Command::Pause(id, paused));
     }
 
-    /// Asks the inspection tree; `then` hears the answer within this turn, but for `process`,
-    /// which is read on a helper thread.
+    /// Asks the inspection tree; `then` hears the answer. Whoever looks hears it within this turn,
+    /// but for `process`, which is read on a helper thread; a list may take some turns more, and an
+    /// action ends when it likes.
     pub fn inspect(&self, query: Query, then: impl FnOnce(Outcome) + 'static) {
         self.command(Command::Query { query, then: Box::new(then) });
     }

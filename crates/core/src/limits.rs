@@ -38,6 +38,13 @@ pub const MAX_DATAGRAM_BYTES: usize = 64 * 1024;
 /// Datagrams that wait in a UDP socket's send queue; further ones are dropped and counted.
 pub const DATAGRAM_QUEUE: usize = 256;
 
+/// Nodes of the inspection tree in one list, and in one turn those after which further lists wait
+/// for the next.
+pub const LISTED_A_TURN: usize = 256;
+
+/// Channels that are named when all of them are looked at; a list gives the others.
+pub const NAMED_CHILDREN: usize = 1024;
+
 /// Slices handed to one `writev`.
 pub const SLICES_A_WRITE: usize = 64;
 

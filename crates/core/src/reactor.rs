@@ -604,7 +604,9 @@ impl Inspect for Listeners {
         let listeners = self.0.borrow();
         Node {
             children: listeners.iter().map(|l| l.number.clone()).collect(),
-            ..Node::new("listeners").field("open", Value::Count(listeners.len() as u64))
+            ..Node::new("listeners")
+                .about("The sockets that connections are accepted on.", &[])
+                .field("open", Value::Count(listeners.len() as u64))
         }
     }
 
@@ -613,6 +615,7 @@ impl Inspect for Listeners {
         let shown = listeners.iter().find(|l| l.number == name)?;
         Some(Rc::new(Fixed(
             Node::new("listener")
+                .about("A socket that connections are accepted on.", LISTENER_NOTES)
                 .field("protocol", Value::Text(shown.protocol.clone()))
                 .field("address", Value::Text(shown.address.clone()))
                 .field("accepted", Value::Count(shown.counts.accepted.get()))
@@ -621,6 +624,15 @@ impl Inspect for Listeners {
         )))
     }
 }
+
+/// What the fields of a listener mean.
+const LISTENER_NOTES: &[(&str, &str)] = &[
+    ("protocol", "What is spoken there."),
+    ("address", "Where it listens."),
+    ("accepted", "Connections that were accepted."),
+    ("open", "Those of them that are open."),
+    ("turned away", "Those whose client had as many as one may have."),
+];
 
 /// A node that was made beforehand.
 struct Fixed(Node);

@@ -263,6 +263,11 @@ impl Inner {
         all.iter().find(|open| Arc::ptr_eq(&open.queue, queue))?.lines.upgrade()
     }
 
+    /// What diagnostics are told, as [`Self::set_levels`] reads it.
+    fn levels(&self) -> String {
+        self.diagnostics.borrow().as_ref().map(Diagnostics::levels).unwrap_or_default()
+    }
+
     fn set_levels(&self, levels: &str) -> Result<(), String> {
         let levels = crate::diagnostics::levels(levels)?;
         let diagnostics = self.diagnostics.borrow();

@@ -270,12 +270,27 @@ impl Harness {
 
     /// Looks into the inspection tree.
     pub fn inspect(&mut self, path: &str) -> Outcome {
-        inspect::answer(&mut self.engine, &Query::look(path))
+        self.ask(Query::look(path))
     }
 
     /// Carries out an action in the inspection tree.
     pub fn act(&mut self, path: &str, action: &str, arguments: &[&str]) -> Outcome {
-        inspect::answer(&mut self.engine, &Query::act(path, action, arguments))
+        self.ask(Query::act(path, action, arguments))
+    }
+
+    /// Asks the inspection tree, and runs turns if the answer is not there at once.
+    ///
+    /// # Panics
+    /// When it is not there when the loop has come to rest; see [`Handle::inspect`].
+    pub fn ask(&mut self, query: Query) -> Outcome {
+        let heard = Rc::new(RefCell::new(None));
+        let answer = heard.clone();
+        let then = Box::new(move |outcome| drop(answer.replace(Some(outcome))));
+        inspect::answer(&mut self.engine, query, then);
+        if heard.borrow().is_none() {
+            self.run();
+        }
+        heard.take().expect("the tree has answered")
     }
 
     /// Whether a shutdown was asked for and has come to its end.

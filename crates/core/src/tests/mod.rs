@@ -3,6 +3,7 @@
 mod channels;
 mod collectors;
 mod faults;
+mod inspect;
 mod limits;
 mod producers;
 mod sequences;

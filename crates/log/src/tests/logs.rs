@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 
-use medusa_core::inspect::{Inspect, Value};
+use medusa_core::inspect::{Inspect, Outcome, Value};
+use medusa_core::testing::Harness;
 use medusa_core::{Reactor, Settings};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
@@ -235,9 +236,16 @@ fn what_cannot_be_opened_is_said_with_the_way_out() {
 #[test]
 fn actions_open_the_logs_anew_and_explain_themselves() {
     let logs = logs();
-    let shown = Shown(Rc::downgrade(&logs.0));
-    assert!(shown.act("reopen", &[]).is_ok());
-    assert!(shown.act("levels", &["loud".to_owned()]).expect_err("no level").contains("loud"));
-    assert!(shown.act("levels", &["info".to_owned()]).expect_err("none").contains("diagnostics"));
-    assert!(shown.act("rotate", &[]).expect_err("unknown").contains("`reopen`"));
+    let mut h = Harness::new();
+    logs.mount(&h.handle());
+    let mut refused = |action, arguments: &[&str]| match h.act("logs", action, arguments) {
+        Outcome::Refused(why) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused("levels", &["loud"]).contains("loud"));
+    assert!(refused("levels", &["info"]).contains("diagnostics"));
+    assert!(refused("levels", &[]).contains("levels LEVELS"));
+    assert!(refused("rotate", &[]).contains("reopen"));
+    assert!(matches!(h.act("logs", "reopen", &[]), Outcome::Done(_)));
+    logs.finish();
 }
