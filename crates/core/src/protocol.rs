@@ -368,6 +368,12 @@ impl Context<'_> {
         &self.io.peer
     }
 
+    /// The user (uid) of the process at the other end of a Unix-domain socket when it connected;
+    /// `None` for other transports, and on systems that do not say.
+    pub fn peer_user(&self) -> Option<u32> {
+        self.io.transport.peer_user()
+    }
+
     /// Our own address on this connection, where the transport knows it.
     pub fn local(&self) -> Option<Peer> {
         self.io.transport.local()

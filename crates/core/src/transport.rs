@@ -37,6 +37,10 @@ pub trait Stream {
     fn shutdown_write(&mut self) -> io::Result<()>;
     /// Makes the end a reset where the transport knows one.
     fn reset(&mut self) {}
+    /// The user of the process at the other end, where the transport knows it.
+    fn peer_user(&self) -> Option<u32> {
+        None
+    }
 }
 
 impl Transport {
@@ -116,6 +120,15 @@ impl Transport {
                 None => s.peer_addr().map(drop),
             },
             Self::Other(_) => Ok(()),
+        }
+    }
+
+    /// The user of the process at the other end, if that is on this machine and the system says.
+    pub(crate) fn peer_user(&self) -> Option<u32> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(s) => sys::peer_user(s.as_fd()),
+            Self::Other(s) => s.peer_user(),
         }
     }
 

@@ -50,6 +50,44 @@ fn echo_over_a_unix_socket_whose_file_goes_with_the_listener() {
     assert!(!path.exists());
 }
 
+/// Says who the peer is.
+struct Whoami;
+
+impl Protocol for Whoami {
+    fn opened(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let user = cx.peer_user();
+        cx.send(format!("{user:?}").as_bytes());
+        Err(Close::Flush)
+    }
+
+    fn input(&mut self, _: Frame<'_>, _: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_user_of_a_peer_is_known_on_a_unix_socket_only() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("who.sock");
+    let address = Address::Unix(path.clone());
+    let (_, server) =
+        serve_with(Settings::default(), move |reactor| listen(reactor, &address, || Whoami));
+    let mut said = String::new();
+    let mut local = UnixStream::connect(&path).expect("it listens");
+    local.read_to_string(&mut said).expect("it is told");
+    let own = rustix::process::geteuid().as_raw();
+    assert_eq!(
+        said,
+        if cfg!(target_os = "linux") { format!("Some({own})") } else { "None".into() }
+    );
+    join(server);
+    let (address, server) = serve(|| Whoami);
+    said.clear();
+    client(&address).read_to_string(&mut said).expect("it is told");
+    assert_eq!(said, "None");
+    join(server);
+}
+
 /// A listener that ended removed whatever stood at its path by then, also a newer server's file.
 #[test]
 fn a_listener_removed_the_socket_file_of_its_successor() {

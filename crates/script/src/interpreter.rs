@@ -26,8 +26,13 @@ pub(crate) struct Interpreter {
     add: Function,
     finish: Function,
     spare: RefCell<Vec<Thread>>,
+    /// Takes what scripts print, when they print it.
+    pub(crate) output: RefCell<Option<Output>>,
     pub(crate) lua: Lua,
 }
+
+/// Hears what a script prints.
+pub(crate) type Output = Rc<dyn Fn(&[u8])>;
 
 impl Drop for Interpreter {
     fn drop(&mut self) {
@@ -48,7 +53,17 @@ impl Interpreter {
         let made = Rc::new_cyclic(|weak: &Weak<Self>| -> Self {
             let (environment, add, finish) =
                 prelude(&lua, weak).expect("the prelude runs in a new interpreter");
-            Self { guard, tasks, lists, environment, add, finish, spare: RefCell::default(), lua }
+            Self {
+                guard,
+                tasks,
+                lists,
+                environment,
+                add,
+                finish,
+                spare: RefCell::default(),
+                output: RefCell::default(),
+                lua,
+            }
         });
         Ok(made)
     }

@@ -30,6 +30,8 @@ struct Account {
     deadline: Instant,
     instructions: Cell<u64>,
     time: Cell<Duration>,
+    /// Bytes that it printed, and those of them that nobody has heard yet.
+    printed: Cell<usize>,
     output: RefCell<Vec<u8>>,
     /// What those that it started have returned, until somebody asks.
     ended: RefCell<HashMap<u64, Answer>>,
@@ -103,6 +105,7 @@ impl Tasks {
             deadline: of.tasks.handle.now() + budget.within,
             instructions: Cell::new(budget.instructions),
             time: Cell::new(budget.time),
+            printed: Cell::new(0),
             output: RefCell::default(),
             ended: RefCell::default(),
             children: Cell::new(0),
@@ -416,16 +419,20 @@ impl Tasks {
     /// Prints a line for the script that runs; says whether its budget of output allows it.
     pub(crate) fn emit(of: &Rc<Interpreter>, line: &[u8]) -> bool {
         let Some(account) = Self::account(of) else { return true };
-        let mut output = account.output.borrow_mut();
-        let room = account.budget.output.saturating_sub(output.len());
-        if line.len() < room {
-            output.extend_from_slice(line);
-            output.push(b'\n');
-            return true;
+        let room = account.budget.output.saturating_sub(account.printed.get());
+        let is_over = line.len() >= room;
+        let line = &line[..line.len().min(room)];
+        account.printed.set(account.printed.get() + line.len() + usize::from(!is_over));
+        let stream = of.output.borrow().clone();
+        let end: &[u8] = if is_over { b"" } else { b"\n" };
+        match stream {
+            Some(stream) => stream(&[line, end].concat()),
+            None => account.output.borrow_mut().extend_from_slice(&[line, end].concat()),
         }
-        output.extend_from_slice(&line[..room]);
-        of.guard.set_over(Exceeded::Output);
-        false
+        if is_over {
+            of.guard.set_over(Exceeded::Output);
+        }
+        !is_over
     }
 }
 

@@ -42,6 +42,19 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// The user that the process at the other end of a Unix-domain socket had when it connected; `None`
+/// where the system does not say.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn peer_user(fd: BorrowedFd<'_>) -> Option<u32> {
+    rustix::net::sockopt::socket_peercred(fd).ok().map(|peer| peer.uid.as_raw())
+}
+
+/// Says nothing: other systems tell it in other ways.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn peer_user(_: BorrowedFd<'_>) -> Option<u32> {
+    None
+}
+
 /// Writes slices to a socket; `more` asks the system to wait for what follows before it sends a
 /// packet that is not full.
 pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {

@@ -355,6 +355,11 @@ impl Stream for ServerEnd {
     fn reset(&mut self) {
         self.0.borrow_mut().reset_on_close = true;
     }
+
+    /// The test's own: both ends are in one process.
+    fn peer_user(&self) -> Option<u32> {
+        Some(rustix::process::geteuid().as_raw())
+    }
 }
 
 impl Drop for ServerEnd {

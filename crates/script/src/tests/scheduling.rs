@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Scripts, instructions};
 use crate::limits::{CHILDREN, TASKS};
-use crate::{Begun, Budget, Later, Library, ScriptError, Value};
+use crate::{Begun, Budget, Exceeded, Later, Library, ScriptError, Value};
 
 #[test]
 fn a_script_sleeps_without_holding_up_others() {
@@ -19,6 +19,21 @@ fn a_script_sleeps_without_holding_up_others() {
     scripts.h.advance(Duration::from_secs(1));
     assert_eq!(slow.take().expect("it has ended").result, Ok(vec!["slow".into()]));
     assert_eq!(scripts.h.next_due(), None, "nothing is left to be done");
+}
+
+#[test]
+fn what_is_printed_can_be_heard_at_once_and_counts_all_the_same() {
+    let mut scripts = Scripts::new();
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let to = heard.clone();
+    scripts.engine.stream_output(move |text| to.borrow_mut().extend_from_slice(text));
+    let budget = Budget { output: 9, ..Budget::default() };
+    let ended = scripts.begin("print('ab') sleep(1) while true do print('x') end", budget);
+    assert_eq!(*heard.borrow(), b"ab\n");
+    scripts.h.advance(Duration::from_secs(2));
+    let outcome = ended.take().expect("it has ended");
+    assert_eq!(outcome.result, Err(ScriptError::Exceeded(Exceeded::Output)));
+    assert_eq!((&heard.borrow()[..], &outcome.output[..]), (&b"ab\nx\nx\nx\n"[..], &b""[..]));
 }
 
 #[test]
