@@ -41,8 +41,10 @@ pub enum Flow {
 pub enum Refused {
     /// There is more of it than is allowed.
     TooLarge,
-    /// Where it goes to has no room: the disk, the quota.
+    /// Where it goes to has no room.
     NoSpace,
+    /// Whoever sends it may store no more.
+    OverQuota,
     /// It failed otherwise; the text is for the log.
     Failed(String),
     /// Whoever collects has told the peer why by other means; nothing more is to be said.
@@ -54,6 +56,7 @@ impl fmt::Display for Refused {
         match self {
             Self::TooLarge => f.write_str("more than is allowed"),
             Self::NoSpace => f.write_str("no space left"),
+            Self::OverQuota => f.write_str("quota used up"),
             Self::Failed(why) => f.write_str(why),
             Self::Told => f.write_str("refused, as the peer was told"),
         }
@@ -65,7 +68,8 @@ impl std::error::Error for Refused {}
 impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::StorageFull => Self::NoSpace,
+            io::ErrorKind::QuotaExceeded => Self::OverQuota,
             io::ErrorKind::FileTooLarge => Self::TooLarge,
             _ => Self::Failed(error.to_string()),
         }

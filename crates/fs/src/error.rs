@@ -30,8 +30,10 @@ pub enum ErrorKind {
     Exists,
     /// The directory has entries.
     NotEmpty,
-    /// The disk, the quota, or the tree's own limit is full.
+    /// The disk or the tree's own limit is full.
     NoSpace,
+    /// The quota is used up: that of the system, or of a [`crate::QuotaTree`].
+    OverQuota,
     /// A name or path is longer than the tree can hold.
     TooLong,
     /// The tree takes no writes.
@@ -134,6 +136,7 @@ impl ErrorKind {
             Self::Exists => "already exists",
             Self::NotEmpty => "directory not empty",
             Self::NoSpace => "no space left",
+            Self::OverQuota => "quota used up",
             Self::TooLong => "name too long",
             Self::ReadOnly => "tree is read-only",
             Self::CrossDevice => "not within one tree",
@@ -181,7 +184,7 @@ fn kind_of(error: &io::Error) -> ErrorKind {
         (Errno::EXIST, ErrorKind::Exists),
         (Errno::NOTEMPTY, ErrorKind::NotEmpty),
         (Errno::NOSPC, ErrorKind::NoSpace),
-        (Errno::DQUOT, ErrorKind::NoSpace),
+        (Errno::DQUOT, ErrorKind::OverQuota),
         (Errno::FBIG, ErrorKind::NoSpace),
         (Errno::NAMETOOLONG, ErrorKind::TooLong),
         (Errno::ROFS, ErrorKind::ReadOnly),
@@ -216,9 +219,11 @@ mod tests {
 
     #[test]
     fn full_disks_and_full_quotas_are_told() {
-        for errno in [Errno::NOSPC, Errno::DQUOT] {
+        for (errno, kind) in
+            [(Errno::NOSPC, ErrorKind::NoSpace), (Errno::DQUOT, ErrorKind::OverQuota)]
+        {
             let error = Error::from_io(errno.into(), "write", &VirtualPath::root());
-            assert_eq!(error.kind(), ErrorKind::NoSpace);
+            assert_eq!(error.kind(), kind);
         }
     }
 }

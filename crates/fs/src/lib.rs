@@ -5,8 +5,8 @@
 //!
 //! Reading order: [`VirtualPath`] (what a path is), [`FileSystem`] (what a tree can do),
 //! [`LocalTree`] (a directory of the machine), [`MemoryTree`], [`LayeredTree`] (trees over each
-//! other), [`MountedTree`] (trees inside each other). The last two are trees made of trees, so
-//! that any shape can be composed.
+//! other), [`MountedTree`] (trees inside each other), [`QuotaTree`] (one that holds only so much).
+//! The last three are trees made of trees, so that any shape can be composed.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod local;
 mod memory;
 mod mounted;
 mod path;
+mod quota;
 mod tree;
 
 pub use medusa_core::sys::beneath::Resolver;
@@ -27,6 +28,7 @@ pub use crate::local::LocalTree;
 pub use crate::memory::{DEFAULT_CAPACITY, MemoryTree};
 pub use crate::mounted::{MAX_MOUNTS, MountedTree};
 pub use crate::path::{MAX_NAME_BYTES, MAX_PATH_BYTES, Parsed, PathError, VirtualPath};
+pub use crate::quota::{MAX_QUOTA_DIRS, MAX_QUOTA_ENTRIES, QUOTA_AGE, Quota, QuotaTree, Usage};
 pub use crate::tree::{
     Commit, Content, Detail, DirEntry, Entries, FileSystem, Freshness, Kind, Metadata, OpenFile,
     Placement, Staged, Stamp, TreeOptions, WriteFile,

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use medusa_fs::{
     Commit, Content, Detail, DirEntry, ErrorKind, FileSystem, Freshness, Kind, LayeredTree,
-    LocalTree, MemoryTree, MountedTree, Persona, Placement, Resolver, Result, TreeOptions,
-    VirtualPath,
+    LocalTree, MemoryTree, MountedTree, Persona, Placement, Quota, QuotaTree, Resolver, Result,
+    TreeOptions, VirtualPath,
 };
 use tempfile::TempDir;
 
@@ -79,6 +79,9 @@ fn fixtures() -> Vec<Fixture> {
     );
     let mounted = MountedTree::new(Arc::new(memory(WRITABLE, true)));
     mounted.mount(&path("/mnt/a"), Arc::new(memory(READ_ONLY, true))).unwrap();
+    let quota = Quota { bytes: Some(u64::MAX), files: Some(1 << 20) };
+    let (quota_dir, inside) = local(WRITABLE, Resolver::Kernel, true);
+    let held = QuotaTree::new(Arc::new(inside), quota);
     vec![
         ("local by the kernel", Arc::new(kernel), vec![kernel_dir]),
         ("local by the walk", Arc::new(walk), vec![walk_dir]),
@@ -87,6 +90,7 @@ fn fixtures() -> Vec<Fixture> {
         ("layered, all below, disk", Arc::new(over_disk), vec![base_dir, upper_dir]),
         ("layered, all above", Arc::new(all_upper), vec![]),
         ("mounted", Arc::new(mounted), vec![]),
+        ("with a quota", Arc::new(held), vec![quota_dir]),
     ]
 }
 
@@ -304,6 +308,8 @@ fn files_are_written_in_place() {
         let mut file = open("/dir/made", Placement::At(6)).unwrap();
         file.write(b"!").unwrap();
         assert_eq!(read(tree, "/dir/made").unwrap(), "made\0\0!");
+        open("/dir/made", Placement::At(100)).unwrap().write(b"").unwrap();
+        assert_eq!(read(tree, "/dir/made").unwrap(), "made\0\0!", "nothing makes no gap");
         assert_eq!(kind(open("/absent", Placement::At(0))), ErrorKind::NotFound);
         assert_eq!(kind(open("/dir/sub", Placement::Append)), ErrorKind::IsDirectory);
         assert_eq!(kind(open("/dir", Placement::At(0))), ErrorKind::IsDirectory);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use medusa_auth::Checker;
 use medusa_core::{Handle, Peer, Rate};
-use medusa_fs::{FileSystem, Persona, VirtualPath};
+use medusa_fs::{FileSystem, Persona, Quota, QuotaTree, VirtualPath};
 
 /// Somebody who may log in.
 pub struct User {
@@ -32,6 +32,8 @@ pub struct User {
     pub send_rate: Option<Rate>,
     /// Bandwidth from all sessions of this user together.
     pub receive_rate: Option<Rate>,
+    /// What holds their tree to a quota, if anything does: see [`User::with_quota`].
+    pub quota: Option<QuotaTree>,
     /// What they read when they have logged in.
     pub welcome: String,
 }
@@ -53,8 +55,19 @@ impl User {
             sessions: None,
             send_rate: None,
             receive_rate: None,
+            quota: None,
             welcome: "Logged in.".to_owned(),
         }
+    }
+
+    /// Holds what stands in the user's tree to a quota, which all sessions share. It is counted
+    /// when somebody logs in.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        let tree = QuotaTree::new(self.tree, quota);
+        self.tree = Arc::new(tree.clone());
+        self.quota = Some(tree);
+        self
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Broken(String),
     /// The disk is full.
     NoSpace,
+    /// The user may store no more.
+    OverQuota,
     /// It cannot be read or written, for this reason.
     Local(String),
 }
@@ -219,6 +221,7 @@ impl DataConnection {
 fn fault_of(refused: &Refused) -> Fault {
     match refused {
         Refused::NoSpace => Fault::NoSpace,
+        Refused::OverQuota => Fault::OverQuota,
         other => Fault::Local(other.to_string()),
     }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use medusa_core::Bandwidth;
 use medusa_core::inspect::{Inspect, Node, Value};
+use medusa_fs::QuotaTree;
 
 use crate::authorizer::User;
 use crate::limits::{FAILURES_KEPT, FtpSettings};
@@ -37,6 +38,7 @@ pub(crate) struct Account {
     name: String,
     sessions: Cell<usize>,
     bandwidth: Rc<Bandwidth>,
+    quota: RefCell<Option<QuotaTree>>,
 }
 
 /// A session that was let in; it counts until this is dropped.
@@ -158,7 +160,8 @@ impl Admission {
             Some(account) => account.clone(),
             None => {
                 let (name, bandwidth) = (user.name.clone(), Bandwidth::new(None, None));
-                let account = Rc::new(Account { name, sessions: Cell::new(0), bandwidth });
+                let (sessions, quota) = Default::default();
+                let account = Rc::new(Account { name, sessions, bandwidth, quota });
                 counts.by_user.insert(user.name.clone(), account.clone());
                 account
             }
@@ -166,6 +169,7 @@ impl Admission {
         account.sessions.set(account.sessions.get() + 1);
         // Whoever was logged in before goes by what holds now.
         account.bandwidth.replace(user.send_rate, user.receive_rate);
+        account.quota.replace(user.quota.clone());
         self.user = Some(account);
         true
     }
@@ -187,8 +191,21 @@ impl Admission {
 
 impl Inspect for Account {
     fn node(&self) -> Node {
-        let node =
-            Node::new("ftp-user").field("sessions", Value::Count(self.sessions.get() as u64));
+        let mut node = Node::new("ftp-user");
+        node = node.field("sessions", Value::Count(self.sessions.get() as u64));
+        if let Some(tree) = &*self.quota.borrow() {
+            let quota = tree.quota();
+            if let Some(used) = tree.usage() {
+                node = node.field("used bytes", Value::Bytes(used.bytes));
+                node = node.field("used files", Value::Count(used.files));
+            }
+            if let Some(bytes) = quota.bytes {
+                node = node.field("quota of bytes", Value::Bytes(bytes));
+            }
+            if let Some(files) = quota.files {
+                node = node.field("quota of files", Value::Count(files));
+            }
+        }
         self.bandwidth.describe(node)
     }
 }

@@ -36,10 +36,11 @@ impl Sink for ToFile {
     }
 }
 
-/// Keeps what a collector tells apart: that there is no room.
+/// Keeps what a collector tells apart: that there is no room, or no right to it.
 fn to_io(error: Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::NoSpace => io::ErrorKind::StorageFull,
+        ErrorKind::OverQuota => io::ErrorKind::QuotaExceeded,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)

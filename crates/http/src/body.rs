@@ -199,7 +199,7 @@ impl BodyInput {
 fn refusal(refused: &Refused) -> Reject {
     match refused {
         Refused::TooLarge => Reject::with(413, "the body is larger than is allowed"),
-        Refused::NoSpace => Reject::with(507, "there is no room for the body"),
+        Refused::NoSpace | Refused::OverQuota => Reject::with(507, "there is no room for the body"),
         Refused::Failed(why) => {
             tracing::error!("a request body could not be taken: {why}");
             Reject::with(500, "the body could not be stored")

@@ -288,7 +288,7 @@ fn a_lost_job_fails_the_upload() {
 
 #[test]
 fn errors_of_the_system_are_told_apart() {
-    assert_eq!(Refused::from(io::Error::from(io::ErrorKind::QuotaExceeded)), Refused::NoSpace);
+    assert_eq!(Refused::from(io::Error::from(io::ErrorKind::QuotaExceeded)), Refused::OverQuota);
     assert_eq!(Refused::from(io::Error::from(io::ErrorKind::FileTooLarge)), Refused::TooLarge);
     assert!(matches!(Refused::from(io::Error::other("x")), Refused::Failed(_)));
 }

@@ -38,6 +38,10 @@ impl MemoryFile {
 
 impl WriteFile for MemoryFile {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        // As on a disk, nothing makes no gap.
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let mut task = Task::new(&self.shared, &self.who, "write", &self.path);
         let Some(old) = task.nodes.content(self.node).map(|content| content.len()) else {
             return task.fail(ErrorKind::NotFound);
@@ -119,6 +123,9 @@ impl WriteFile for MemoryStaged {
 
 impl Staged for MemoryStaged {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let mut task = Task::new(&self.shared, &self.who, "write", &self.path);
         let old = self.content.len();
         let end = grow(&mut task, old, offset, bytes.len())?;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use medusa_core::{Close, Context};
 
 use crate::authorizer::{User, Verdict};
-use crate::commands::transfer;
+use crate::commands::{quota, transfer};
 use crate::events::Event;
 use crate::limits::MAX_USER_BYTES;
 use crate::service::count;
@@ -50,7 +50,7 @@ pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Contex
     let known = name.clone();
     let then = move |verdict| {
         slot.put(move |session, cx| match verdict {
-            Verdict::Welcome(user) => welcome(session, user, cx),
+            Verdict::Welcome(user) => welcome(session, &user, cx),
             Verdict::Refused => {
                 refused(session, &known, cx);
                 Ok(())
@@ -62,16 +62,15 @@ pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Contex
     Ok(())
 }
 
-fn welcome(session: &mut Session, user: Rc<User>, cx: &mut Context<'_>) -> Handled {
-    if !session.admission.count_for(&user) {
+fn welcome(session: &mut Session, user: &Rc<User>, cx: &mut Context<'_>) -> Handled {
+    if !session.admission.count_for(user) {
         return session.reply(cx, 530, "You are logged in too often; close other connections.");
     }
     count(&session.shared.figures.logins);
     session.shared.tell(&Event::Login { user: &user.name, peer: session.peer });
     session.failures = 0;
-    session.reply(cx, 230, &user.welcome)?;
-    session.user = Some(user);
-    Ok(())
+    session.user = Some(user.clone());
+    quota::welcome(session, user, cx)
 }
 
 /// Answers after a while, so that guessing takes time.

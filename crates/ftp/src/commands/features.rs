@@ -3,7 +3,7 @@
 
 use medusa_core::Context;
 
-use super::{TABLE, files, find, hash};
+use super::{TABLE, files, find, hash, quota};
 use crate::authorizer::Permissions;
 use crate::session::{Handled, Session};
 use crate::wire::command::Command;
@@ -126,16 +126,18 @@ pub(crate) fn site(session: &mut Session, command: &Command, cx: &mut Context<'_
     let (word, rest) = split(argument);
     match word.to_ascii_uppercase().as_slice() {
         b"CHMOD" => change_mode(session, rest, cx),
+        b"QUOTA" => quota::quota(session, cx),
         b"UMASK" => umask(session, rest, cx),
         b"UTIME" => times(session, rest, cx),
         b"HELP" => Session::answer(cx, |out| {
             reply::lines(out, 214, "The commands behind SITE:", "End", |middle| {
                 middle.line("CHMOD <mode> <path>");
+                middle.line("QUOTA");
                 middle.line("UMASK [<mask>]");
                 middle.line("UTIME <time> <path>");
             });
         }),
-        _ => session.reply(cx, 504, "There are SITE CHMOD, HELP, UMASK and UTIME only."),
+        _ => session.reply(cx, 504, "There are SITE CHMOD, HELP, QUOTA, UMASK and UTIME only."),
     }
 }
 

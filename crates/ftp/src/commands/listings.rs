@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use medusa_core::Context;
 use medusa_core::producer::Stepped;
 
-use super::{files, transfer, tree_failed};
+use super::{files, quota, transfer, tree_failed};
 use crate::authorizer::Permissions;
 use crate::data::Work;
 use crate::limits::STAT_ENTRIES;
@@ -186,6 +186,7 @@ fn own_status(session: &mut Session, cx: &mut Context<'_>) -> Handled {
     });
     let kind = if session.ascii { "TYPE A" } else { "TYPE I" };
     let peer = session.peer;
+    let quota = quota::told(session);
     Session::answer(cx, |out| {
         reply::lines(out, 211, "Status:", "That is all.", |middle| {
             middle.line(format!("Connected from {peer}."));
@@ -194,6 +195,9 @@ fn own_status(session: &mut Session, cx: &mut Context<'_>) -> Handled {
                 None => middle.line("Not logged in."),
             }
             middle.line(format!("{kind}, MODE S, STRU F."));
+            if let Some(quota) = quota {
+                middle.line(quota);
+            }
             middle.line(transfer.unwrap_or_else(|| "No transfer is under way.".to_owned()));
         });
     })

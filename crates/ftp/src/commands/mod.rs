@@ -9,6 +9,7 @@ pub(crate) mod features;
 pub(crate) mod files;
 pub(crate) mod hash;
 pub(crate) mod listings;
+mod quota;
 pub(crate) mod transfer;
 
 use medusa_core::Context;
@@ -94,7 +95,7 @@ pub(crate) const TABLE: &[Spec] = &[
     spec("RMD", Users, Needed, "RMD <path>", files::remove_directory),
     spec("RNFR", Users, Needed, "RNFR <path>", files::rename_from),
     spec("RNTO", Users, Needed, "RNTO <path>", files::rename_to),
-    spec("SITE", Users, Needed, "SITE CHMOD | HELP | UMASK | UTIME", features::site),
+    spec("SITE", Users, Needed, "SITE CHMOD | HELP | QUOTA | UMASK | UTIME", features::site),
     spec("SIZE", Users, Needed, "SIZE <path>", files::size),
     spec("SMNT", Users, Maybe, "SMNT <path>", features::superfluous),
     spec("STAT", Anybody, Maybe, "STAT [<path>]", listings::status),
@@ -148,6 +149,7 @@ pub(crate) fn tree_failed(session: &Session, error: &Error, cx: &mut Context<'_>
         ErrorKind::Exists => (550, "There is something of that name already."),
         ErrorKind::NotEmpty => (550, "The directory is not empty."),
         ErrorKind::NoSpace => (452, "There is no space left."),
+        ErrorKind::OverQuota => (552, "Your quota is used up; SITE QUOTA tells more."),
         ErrorKind::TooLong => (553, "The name is too long."),
         ErrorKind::ReadOnly => (550, "These files cannot be changed."),
         ErrorKind::CrossDevice => (550, "It cannot be moved from one disk to another."),

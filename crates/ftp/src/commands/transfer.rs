@@ -74,6 +74,8 @@ pub(crate) fn advance(session: &mut Session, cx: &mut Context<'_>) -> Handled {
         Some(Fault::Broken(_)) => (426, "The data connection broke."),
         Some(Fault::NoSpace) if running.in_place => (452, "There is no space left."),
         Some(Fault::NoSpace) => (452, "There is no space left; nothing was kept."),
+        Some(Fault::OverQuota) if running.in_place => (552, "Your quota is used up."),
+        Some(Fault::OverQuota) => (552, "Your quota is used up; nothing was kept."),
         Some(Fault::Local(why)) => {
             tracing::warn!("an FTP transfer has failed: {why}");
             (451, "The server could not go on.")

@@ -4,6 +4,7 @@
 mod access;
 mod data;
 mod dialogue;
+mod quota;
 mod rates;
 
 use std::cell::RefCell;

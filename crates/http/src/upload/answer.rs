@@ -78,7 +78,7 @@ impl Answer {
             ErrorKind::Exists => (409, "there is something of this name already"),
             ErrorKind::NotEmpty => (409, "the directory is not empty"),
             ErrorKind::Busy => (409, "this is in use and stays as it is"),
-            ErrorKind::NoSpace => (507, "there is no room for it"),
+            ErrorKind::NoSpace | ErrorKind::OverQuota => (507, "there is no room for it"),
             ErrorKind::TooLong => (400, "the name is too long"),
             ErrorKind::Invalid | ErrorKind::Unsupported => {
                 (403, "this cannot be written under this name")
