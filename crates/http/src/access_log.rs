@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use medusa_core::{Context, Peer};
 
+use crate::limits::SLOW_REQUEST_BYTES;
 use crate::wire::bytes;
 use crate::wire::escape::Escaped;
 use crate::wire::fields::Known;
@@ -89,6 +90,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Line {
     /// All of it that is known, with its line feed; empty when nothing is logged.
     text: Vec<u8>,
+    /// Where it is said what was asked.
+    asked: Range<usize>,
     /// Where status and bytes belong.
     gap: Range<usize>,
     /// The status and bytes that stand in the gap.
@@ -124,9 +127,12 @@ impl Line {
         lead.append(out, form, seen.peer, seen.unix_time);
         self.since = None;
         let head = seen.head;
+        let from = out.len();
         if form == Form::Json {
             self.since = Some(seen.now);
-            return json::begin(out, head);
+            json::begin(out, head);
+            self.asked = from..out.len();
+            return;
         }
         let line = head.map_or(&b"-"[..], |head| head.line);
         // A request line that was taken has no other bytes that need an escape.
@@ -135,6 +141,7 @@ impl Line {
         } else {
             escape(out, line);
         }
+        self.asked = from..out.len();
         out.extend_from_slice(b"\" ");
         let from = out.len();
         if let Some((status, bytes)) = expected {
@@ -165,6 +172,28 @@ impl Line {
                 out.extend_from_slice(b"\"\n");
             }
         }
+    }
+
+    /// Remembers what was asked where nothing is logged.
+    pub(crate) fn remember(&mut self, head: Option<&Head<'_>>) {
+        let line = head.map_or(&b"-"[..], |head| head.line);
+        self.text.clear();
+        self.text.extend_from_slice(&line[..line.len().min(SLOW_REQUEST_BYTES)]);
+        self.asked = 0..self.text.len();
+        self.since = None;
+    }
+
+    /// Method and target of the request, printable and without its query.
+    #[cold]
+    pub(crate) fn asked(&self) -> String {
+        let text = &self.text[self.asked.clone()];
+        let text = match self.since {
+            Some(_) => json::asked(text),
+            None => text.split(|&byte| byte == b' ').take(2).collect::<Vec<_>>().join(&b' '),
+        };
+        let end = text.iter().position(|&byte| byte == b'?').unwrap_or(text.len());
+        // What would not print stands there escaped, or was refused.
+        String::from_utf8_lossy(&text[..end.min(SLOW_REQUEST_BYTES)]).into_owned()
     }
 
     /// Hands the line on.

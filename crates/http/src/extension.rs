@@ -18,9 +18,10 @@ use medusa_core::collector::Collector;
 use medusa_core::{Handle, Peer, Waker};
 
 use crate::decision::{Awaited, Decision};
+use crate::figures::count;
 use crate::late::{Late, Responder};
 use crate::reply::Reply;
-use crate::service::{Shared, count};
+use crate::service::Shared;
 use crate::wire::fields::Fields;
 use crate::wire::framing::BodyFraming;
 use crate::wire::head::Head;
@@ -93,6 +94,7 @@ pub(crate) struct Wants {
     pub(crate) max_body: u64,
     pub(crate) edits: Edits,
     pub(crate) user: Option<Box<str>>,
+    pub(crate) lasts: bool,
 }
 
 /// Changes a reply on its way to the client.
@@ -161,6 +163,11 @@ impl Exchange<'_> {
     /// Notes the name by which the client has introduced itself, for the log.
     pub fn set_user(&mut self, name: &str) {
         self.wants.user = Some(name.into());
+    }
+
+    /// Says that the reply is meant to last (a stream of events), so that it counts as no slow one.
+    pub fn lasts(&mut self) {
+        self.wants.lasts = true;
     }
 
     /// Has the request's body given to this collector as it arrives. Without one the body is

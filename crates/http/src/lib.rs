@@ -22,6 +22,7 @@ mod edit;
 mod exact;
 pub mod extension;
 pub mod extensions;
+mod figures;
 pub mod files;
 pub mod hosts;
 mod late;

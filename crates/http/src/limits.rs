@@ -26,6 +26,15 @@ pub const REMEMBERED_CLIENTS: usize = 65_536;
 /// Records of past requests kept for reuse, so that logging allocates nothing.
 pub const SPARE_RECORDS: usize = 64;
 
+/// Of a server's slowest requests, so many are remembered.
+pub const SLOW_REQUESTS: usize = 16;
+
+/// For how long they are, at least; at most twice as long.
+pub const SLOW_REQUESTS_LAST: Duration = Duration::from_secs(300);
+
+/// Bytes of its request line that are remembered of a slow request.
+pub const SLOW_REQUEST_BYTES: usize = 256;
+
 /// Largest file kept in memory, in bytes.
 pub const CACHED_FILE_BYTES: u64 = 64 * 1024;
 

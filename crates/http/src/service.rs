@@ -1,6 +1,6 @@
 //! The HTTP service: what all connections of one server share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use medusa_core::inspect::{Inspect, Node, Value};
@@ -11,6 +11,7 @@ use medusa_core::{
 use crate::access_log::{AccessLog, Lead};
 use crate::extension::{Extensions, Request};
 use crate::extensions::RateLimit;
+use crate::figures::{Figures, SLOWEST, ShownSlowest, count};
 use crate::hosts::{Host, Hosts};
 use crate::limits::{HttpLimits, HttpSettings, SPARE_RECORDS};
 use crate::reply::Reply;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     spare_queues: RefCell<Vec<Records>>,
     spare_records: RefCell<Vec<Record>>,
     pub(crate) figures: Figures,
+    /// The services of the loop, from the first connection on.
+    pub(crate) handle: OnceCell<Handle>,
     limits: Rc<ServerLimits>,
     /// How often each client may ask.
     requests: RefCell<Option<RateLimit>>,
@@ -47,23 +50,6 @@ pub(crate) struct Setup {
     pub(crate) settings: HttpSettings,
     pub(crate) hosts: Hosts,
     pub(crate) log: Option<Rc<dyn AccessLog>>,
-}
-
-/// Running totals of one server.
-#[derive(Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) requests: Cell<u64>,
-    pub(crate) refused: Cell<u64>,
-    pub(crate) aborted: Cell<u64>,
-    pub(crate) panics: Cell<u64>,
-    /// Requests of clients that asked too often.
-    pub(crate) limited: Cell<u64>,
-    /// Requests that came too slowly, and replies that were taken too slowly.
-    pub(crate) slow: Cell<u64>,
-}
-
-pub(crate) fn count(cell: &Cell<u64>) {
-    cell.set(cell.get() + 1);
 }
 
 impl HttpService {
@@ -84,6 +70,7 @@ impl HttpService {
             spare_queues: RefCell::default(),
             spare_records: RefCell::default(),
             figures: Figures::default(),
+            handle: OnceCell::new(),
             limits: ServerLimits::new(ServerLimitOptions::default()),
             requests: RefCell::default(),
         };
@@ -139,7 +126,8 @@ impl Service for HttpService {
         "http"
     }
 
-    fn accept(&self, _: &Peer, _: &Handle) -> Option<Box<dyn Protocol>> {
+    fn accept(&self, _: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>> {
+        self.shared.handle.get_or_init(|| handle.clone());
         Some(Box::new(Session::new(self.shared.clone())))
     }
 
@@ -204,14 +192,7 @@ struct Shown(Rc<Shared>);
 
 impl Inspect for Shown {
     fn node(&self) -> Node {
-        let figures = &self.0.figures;
-        let mut node = Node::new("http")
-            .field("requests", Value::Count(figures.requests.get()))
-            .field("refused", Value::Count(figures.refused.get()))
-            .field("aborted", Value::Count(figures.aborted.get()))
-            .field("panics", Value::Count(figures.panics.get()))
-            .field("limited", Value::Count(figures.limited.get()))
-            .field("slow", Value::Count(figures.slow.get()));
+        let mut node = self.0.figures.describe(Node::new("http"));
         if self.0.limits.is_on() {
             node = self.0.limits.describe(node);
         }
@@ -224,10 +205,14 @@ impl Inspect for Shown {
         }
         node.children =
             self.0.setup.borrow().hosts.list().iter().map(|host| host.name.clone()).collect();
+        node.children.push(SLOWEST.to_owned());
         node
     }
 
     fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        if name == SLOWEST {
+            return Some(Rc::new(ShownSlowest(self.0.clone())));
+        }
         let setup = self.0.setup();
         let host = setup.hosts.list().iter().find(|host| host.name == name)?;
         Some(Rc::new(ShownHost(host.clone())))

@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::extension::{Exchange, Extension, Handled, Request};
+use crate::figures::count;
 use crate::limits::MAX_REWRITES;
 use crate::reply::Reply;
-use crate::service::count;
 use crate::wire::fields::FieldTable;
 use crate::wire::head::Head;
 

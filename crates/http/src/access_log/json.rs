@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use memchr::memmem;
+
 use super::Outcome;
 use crate::wire::bytes::{HEX, quotable_len};
 use crate::wire::fields::Known;
@@ -29,6 +31,19 @@ pub(super) fn begin(out: &mut Vec<u8>, head: Option<&Head<'_>>) {
             out.push(b'"');
         }
     }
+}
+
+/// Method and target in what [`begin`] has appended, as they stand there; nothing if there is no
+/// request.
+pub(super) fn asked(begun: &[u8]) -> Vec<u8> {
+    // A quote in a value has a backslash before it.
+    let value = |from: &[u8], to: &[u8]| {
+        let from = memmem::find(begun, from)? + from.len();
+        Some(&begun[from..from + memmem::find(&begun[from..], to)?])
+    };
+    let method = value(b"\"method\":\"", b"\",");
+    let target = value(b"\"target\":\"", b"\",\"version\":");
+    method.zip(target).map(|(method, target)| [method, target].join(&b' ')).unwrap_or_default()
 }
 
 /// Appends what came of it.

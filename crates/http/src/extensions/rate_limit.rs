@@ -13,9 +13,9 @@ use medusa_core::seldom::Seldom;
 use medusa_core::{ClientRates, Clients, Handle, Peer, Rate};
 
 use crate::extension::{Exchange, Extension, Handled, Request};
+use crate::figures::count;
 use crate::limits::REMEMBERED_CLIENTS;
 use crate::reply::Reply;
-use crate::service::count;
 
 /// How often clients may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,9 +12,10 @@ use super::{LAST, MORE, Session};
 use crate::access_log::{Line, Outcome, Seen};
 use crate::chunked::Chunked;
 use crate::exact::Exactly;
+use crate::figures::{SlowRequest, count};
 use crate::late::{Late, LateReply};
 use crate::reply::{Body, Reply};
-use crate::service::{Setup, count};
+use crate::service::Setup;
 use crate::wire::Reject;
 use crate::wire::head::{Head, Method, Version};
 use crate::write::{Asked, Framing, write_head};
@@ -33,6 +34,8 @@ pub(crate) struct Record {
     pub(super) status: u16,
     pub(super) head_bytes: usize,
     pub(super) late: Option<Rc<Late>>,
+    /// When the request was there, by the loop's clock; `None` when it counts as no slow one.
+    pub(super) since: Option<Instant>,
 }
 
 impl Record {
@@ -43,6 +46,7 @@ impl Record {
         self.late = None;
         self.status = 0;
         self.head_bytes = 0;
+        self.since = None;
     }
 
     pub(super) fn is_last(&self) -> bool {
@@ -61,7 +65,8 @@ impl Session {
         self.close_behind(cx);
     }
 
-    /// Writes the line for the log down, unless it is.
+    /// Writes the line for the log down, unless it is. Without a log it is only remembered what was
+    /// asked.
     pub(super) fn write_line(
         &self,
         record: &mut Record,
@@ -69,12 +74,15 @@ impl Session {
         expected: Option<(u16, u64)>,
         cx: &Context<'_>,
     ) {
-        let log = record.setup.as_ref().and_then(|setup| setup.log.as_ref());
-        if let Some(log) = log
-            && record.line.is_empty()
-        {
-            let seen = Seen::new(cx, head);
-            record.line.write(log.form(), &self.shared.log_lead, &seen, expected);
+        if !record.line.is_empty() {
+            return;
+        }
+        match record.setup.as_ref().and_then(|setup| setup.log.as_ref()) {
+            Some(log) => {
+                let seen = Seen::new(cx, head);
+                record.line.write(log.form(), &self.shared.log_lead, &seen, expected);
+            }
+            None => record.line.remember(head),
         }
     }
 
@@ -148,19 +156,26 @@ impl Session {
         }
     }
 
-    /// Writes the line of a request whose reply has left, or never will.
+    /// Counts a request whose reply has left, or never will, and writes its line.
     pub(super) fn log(&mut self, record: Record, sent: u64, whole: bool, now: Instant) {
+        let (status, head) = match &record.late {
+            Some(late) => late.written.get(),
+            None => (record.status, 0),
+        };
+        let sent = sent.saturating_sub(self.logged);
+        let figures = &self.shared.figures;
+        figures.answered(status, sent);
+        if let Some(since) = record.since {
+            let took = now.saturating_duration_since(since);
+            figures.took(took, now, || SlowRequest { asked: record.line.asked(), status, sent });
+        }
         if let Some(log) = record.setup.as_ref().and_then(|setup| setup.log.as_ref())
             && !record.line.is_empty()
         {
-            let (status, head) = match &record.late {
-                Some(late) => late.written.get(),
-                None => (record.status, 0),
-            };
             // 499: the client went before there was an answer (the code that nginx uses).
             let status = if status == 0 { 499 } else { status };
             let head = (head + record.head_bytes) as u64;
-            let bytes = sent.saturating_sub(self.logged).saturating_sub(head);
+            let bytes = sent.saturating_sub(head);
             let outcome = Outcome { status, bytes, whole, now };
             record.line.finish(&**log, outcome, record.user.as_deref());
         }

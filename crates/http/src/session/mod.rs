@@ -30,9 +30,10 @@ use self::answer::ready_bytes;
 pub(crate) use self::answer::{Record, Records};
 use self::request::{Open, Undecided};
 use crate::body::BodyInput;
+use crate::figures::count;
 use crate::late::Late;
 use crate::limits::READY_BYTES;
-use crate::service::{Shared, count};
+use crate::service::Shared;
 use crate::wire::Reject;
 use crate::wire::framing::{HeadEnd, head_end};
 

@@ -9,10 +9,11 @@ use super::{Session, State};
 use crate::body::{BodyInput, Pace};
 use crate::decision::{Awaited, Verdict};
 use crate::extension::{Exchange, Handled, Request, Wants};
+use crate::figures::count;
 use crate::late::Late;
 use crate::limits::{DRAIN_BYTES, HttpSettings};
 use crate::reply::Reply;
-use crate::service::{Setup, Shared, count};
+use crate::service::{Setup, Shared};
 use crate::walk::Walk;
 use crate::wire::framing::BodyFraming;
 use crate::wire::head::{Expect, Head};
@@ -65,7 +66,8 @@ impl Session {
         count(&shared.figures.requests);
         self.head_clock = false;
         let now = cx.handle().unix_time();
-        let record = shared.record();
+        let mut record = shared.record();
+        record.since = Some(cx.now());
         let keep_alive = head.connection.keep_alive && !self.stopping && !self.retiring;
         let asked = Asked::new(head.method, head.version, keep_alive);
         let request = Request { head, raw, peer: *cx.peer(), unix_time: now, handle: cx.handle() };
@@ -173,11 +175,14 @@ impl Session {
         head: Option<&Head<'_>>,
         cx: &mut Context<'_>,
     ) {
-        let Wants { late, collector, trailers, max_body, edits, user } = wants;
+        let Wants { late, collector, trailers, max_body, edits, user, lasts } = wants;
         let Open { setup, mut asked, framing, expect, mut record } = open;
         let HttpSettings { body_timeout, min_body_rate, .. } = setup.settings;
         record.setup = Some(setup);
         record.user = user;
+        if lasts {
+            record.since = None;
+        }
         if matches!(framing, BodyFraming::Length(length) if length > max_body) {
             // Said before the body comes, whatever the extension would have answered.
             if let Some(late) = &late {

@@ -8,6 +8,7 @@ mod bodies;
 mod coding;
 mod conversations;
 mod extensions;
+mod figures;
 mod files;
 mod filters;
 mod forms;
