@@ -79,6 +79,14 @@ impl Running {
         }
     }
 
+    /// Runs it on here and now, nobody else having a turn, until it has ended or waits for
+    /// something. For a program whose loop does not run yet.
+    pub fn run_on(&self) {
+        if let Some(of) = self.of.upgrade() {
+            Tasks::run_on(&of, self.id);
+        }
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&self) -> bool {
         self.of.upgrade().is_some_and(|of| of.tasks.has(self.id))
@@ -101,6 +109,19 @@ impl Later {
     /// it is gone.
     pub fn answer(mut self, answer: Result<Vec<Value>, String>) {
         self.send(answer);
+    }
+
+    /// Has `run` called when the script has ended, however it did.
+    pub fn at_end(&self, run: impl FnOnce() + 'static) {
+        if let Some(of) = self.of.upgrade() {
+            of.tasks.at_end(self.task, Box::new(run));
+        }
+    }
+
+    /// Gives the script its whole budget of instructions, running time and output again, for one
+    /// that serves somebody for as long as they stay. Gives what it has printed since.
+    pub fn renew(&self) -> Bytes {
+        self.of.upgrade().map_or_else(Bytes::new, |of| of.tasks.renew(self.task).into())
     }
 
     /// Whether the script is still there.

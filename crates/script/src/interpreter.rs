@@ -9,7 +9,7 @@ use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, T
 use crate::guard::Guard;
 use crate::library::{Host, Library};
 use crate::limits::{LOADED_BYTES, SLOW_CALL, SPARE_THREADS, TEXT_BYTES};
-use crate::tasks::Tasks;
+use crate::tasks::{Answer, Tasks};
 use crate::texts;
 use crate::value::{Value, give, take};
 
@@ -99,14 +99,9 @@ impl Interpreter {
                         let of = upgrade(&weak)?;
                         match arguments(&of, &args) {
                             Err(why) => (mlua::Value::Nil, false, why).into_lua_multi(lua),
-                            Ok(args) => match Tasks::await_in(&of, |later| f(&args, later)) {
-                                Ok(token) => token.into_lua_multi(lua),
-                                Err(result) => {
-                                    let mut values = answer(lua, &of, result)?;
-                                    values.push_front(mlua::Value::Nil);
-                                    Ok(values)
-                                }
-                            },
+                            Ok(args) => {
+                                asked(lua, &of, Tasks::await_in(&of, |later| f(&args, later)))
+                            }
                         }
                     })?;
                     laters.raw_set(name, f)?;
@@ -155,11 +150,7 @@ fn arguments(of: &Rc<Interpreter>, args: &[mlua::Value]) -> Result<Vec<Value>, S
 }
 
 /// `true` and the results, or `false` and why not.
-fn answer(
-    lua: &Lua,
-    of: &Interpreter,
-    result: Result<Vec<Value>, String>,
-) -> mlua::Result<MultiValue> {
+fn answer(lua: &Lua, of: &Interpreter, result: Answer) -> mlua::Result<MultiValue> {
     match result {
         Ok(values) => {
             let mut all = MultiValue::with_capacity(values.len() + 1);
@@ -170,6 +161,18 @@ fn answer(
             Ok(all)
         }
         Err(why) => (false, why).into_lua_multi(lua),
+    }
+}
+
+/// The number of the answer that a script waits for; or nothing, and the answer.
+fn asked(lua: &Lua, of: &Interpreter, asked: Result<u64, Answer>) -> mlua::Result<MultiValue> {
+    match asked {
+        Ok(token) => token.into_lua_multi(lua),
+        Err(result) => {
+            let mut values = answer(lua, of, result)?;
+            values.push_front(mlua::Value::Nil);
+            Ok(values)
+        }
     }
 }
 
@@ -192,7 +195,8 @@ fn prelude(lua: &Lua, weak: &Weak<Interpreter>) -> mlua::Result<(Function, Funct
         let seconds = seconds.as_f64().or_else(|| seconds.as_integer().map(|n| n as f64));
         match seconds {
             Some(seconds) if seconds >= 0.0 => {
-                Tasks::sleep(&upgrade(&of)?, seconds).into_lua_multi(lua)
+                let of = upgrade(&of)?;
+                asked(lua, &of, Tasks::sleep(&of, seconds))
             }
             _ => (mlua::Value::Nil, false, "sleep takes a number of seconds, 0 or more")
                 .into_lua_multi(lua),
@@ -213,14 +217,7 @@ fn prelude(lua: &Lua, weak: &Weak<Interpreter>) -> mlua::Result<(Function, Funct
     let of = weak.clone();
     let wait = lua.create_function(move |lua, id: u64| {
         let of = upgrade(&of)?;
-        match Tasks::wait_for(&of, id) {
-            Ok(token) => token.into_lua_multi(lua),
-            Err(result) => {
-                let mut values = answer(lua, &of, result)?;
-                values.push_front(mlua::Value::Nil);
-                Ok(values)
-            }
-        }
+        asked(lua, &of, Tasks::wait_for(&of, id))
     })?;
     host.raw_set("wait", wait)?;
     let of = weak.clone();

@@ -22,7 +22,7 @@ mod texts;
 pub mod value;
 
 pub use call::{Begun, Later, Outcome, Running};
-pub use engine::{Callable, Engine};
+pub use engine::{Callable, Engine, WeakEngine, check};
 pub use error::{Budget, Exceeded, Place, ScriptError};
 pub use library::{Library, SharedTable};
 pub use value::Value;

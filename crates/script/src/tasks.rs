@@ -24,8 +24,16 @@ pub(crate) type Then = Box<dyn FnOnce(Outcome)>;
 /// What a function of the host answers.
 pub(crate) type Answer = Result<Vec<Value>, String>;
 
+/// What a script is told that waits where it must not.
+const HURRIES: &str = "a script cannot wait while it is loaded; do this in a function that is \
+                       called later (`timers.after(0, f)` calls one soon)";
+
 /// What a script and all that it started may still use.
 struct Account {
+    /// Whose script it is: the number that its caller gave, or 0.
+    owner: u64,
+    /// It must not wait for anything.
+    hurries: bool,
     budget: Budget,
     deadline: Instant,
     instructions: Cell<u64>,
@@ -53,6 +61,8 @@ struct Task {
     deadline: Option<TimerId>,
     sleep: Option<TimerId>,
     then: Vec<Then>,
+    /// Called when it has ended, however it did.
+    at_end: Vec<Box<dyn FnOnce()>>,
 }
 
 /// All scripts of an interpreter.
@@ -93,14 +103,64 @@ impl Tasks {
         }
     }
 
+    /// Scripts of this owner that run or wait.
+    pub(crate) fn count_of(&self, owner: u64) -> usize {
+        self.all.borrow().values().filter(|task| task.account.owner == owner).count()
+    }
+
+    /// The owner of the script that runs; 0 if none runs, or it has none.
+    pub(crate) fn owner(&self) -> u64 {
+        self.all.borrow().get(&self.current.get()).map_or(0, |task| task.account.owner)
+    }
+
+    /// Has `run` called when a script has ended.
+    pub(crate) fn at_end(&self, id: u64, run: Box<dyn FnOnce()>) {
+        if let Some(task) = self.all.borrow_mut().get_mut(&id) {
+            task.at_end.push(run);
+        }
+    }
+
+    /// Gives a script its whole budget again, and what it has printed.
+    pub(crate) fn renew(&self, id: u64) -> Vec<u8> {
+        let all = self.all.borrow();
+        let Some(Task { account, .. }) = all.get(&id) else { return Vec::new() };
+        account.instructions.set(account.budget.instructions);
+        account.time.set(account.budget.time);
+        account.output.take()
+    }
+
+    /// Cancels all scripts of this owner.
+    pub(crate) fn cancel_all(of: &Rc<Interpreter>, owner: u64) {
+        let ids: Vec<u64> = {
+            let all = of.tasks.all.borrow();
+            all.iter().filter(|(_, task)| task.account.owner == owner).map(|(id, _)| *id).collect()
+        };
+        for id in ids {
+            Self::end_early(of, id, ScriptError::Cancelled);
+        }
+    }
+
+    /// Runs a script on without letting others have their turn, until it has ended or waits.
+    pub(crate) fn run_on(of: &Rc<Interpreter>, id: u64) {
+        while of.tasks.all.borrow().get(&id).is_some_and(|task| task.waiting == 0) {
+            if let Some((outcome, then)) = Self::run(of, id) {
+                tell(&outcome, then);
+            }
+        }
+    }
+
     /// Begins a script. It runs at once, unless another one is running that asked for it.
     pub(crate) fn begin(
         of: &Rc<Interpreter>,
+        owner: u64,
         function: &Function,
         arguments: MultiValue,
         budget: Budget,
+        hurries: bool,
     ) -> Begun {
         let account = Rc::new(Account {
+            owner,
+            hurries,
             budget,
             deadline: of.tasks.handle.now() + budget.within,
             instructions: Cell::new(budget.instructions),
@@ -149,6 +209,7 @@ impl Tasks {
             deadline: None,
             sleep: None,
             then: Vec::new(),
+            at_end: Vec::new(),
         };
         tasks.all.borrow_mut().insert(id, task);
         Ok(id)
@@ -181,7 +242,11 @@ impl Tasks {
                     task.sleep = None;
                     given(of, answer)
                 }
-                _ => Ok(std::mem::take(&mut task.arguments)),
+                // It may be one that the script has asked for and does not wait for yet.
+                other => {
+                    task.answer = other;
+                    Ok(std::mem::take(&mut task.arguments))
+                }
             };
             task.waiting = 0;
             (task.thread.take()?, arguments, task.account.clone())
@@ -280,6 +345,9 @@ impl Tasks {
         for timer in [task.deadline, task.sleep].into_iter().flatten() {
             of.tasks.handle.cancel_timer(timer);
         }
+        for run in task.at_end {
+            run();
+        }
         let account = &task.account;
         if task.is_child && task.then.is_empty() {
             let answer = result.clone().map_err(|e| e.to_string());
@@ -331,6 +399,9 @@ impl Tasks {
         if task == 0 {
             return Err(Err("this can only be asked by a script that runs".to_owned()));
         }
+        if Self::account(of).is_some_and(|account| account.hurries) {
+            return Err(Err(HURRIES.to_owned()));
+        }
         let token = tasks.last_token.get() + 1;
         tasks.last_token.set(token);
         ask(Later::new(of, task, token));
@@ -346,17 +417,16 @@ impl Tasks {
     }
 
     /// Has the script that runs wait for so many seconds.
-    pub(crate) fn sleep(of: &Rc<Interpreter>, seconds: f64) -> u64 {
+    pub(crate) fn sleep(of: &Rc<Interpreter>, seconds: f64) -> Result<u64, Answer> {
         let time = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_SLEEP);
-        let asked = Self::await_in(of, |later| {
+        Self::await_in(of, |later| {
             let timer = of.tasks.handle.timer(time.min(LONGEST_SLEEP), move |_| {
                 later.answer(Ok(Vec::new()));
             });
             if let Some(task) = of.tasks.all.borrow_mut().get_mut(&of.tasks.current.get()) {
                 task.sleep = Some(timer);
             }
-        });
-        asked.unwrap_or_default()
+        })
     }
 
     /// Begins another script for the one that runs, which shares its budget.

@@ -283,3 +283,21 @@ fn a_function_of_the_host_that_panics_costs_the_script() {
     assert_eq!(scripts.value("return 1"), 1i64.into());
     assert_eq!(scripts.engine.tasks(), 0);
 }
+
+/// A script's slice could end between asking and waiting; an answer that came then was lost, and the
+/// script waited for ever.
+#[test]
+fn an_answer_that_comes_between_asking_and_waiting_is_not_lost() {
+    let mut scripts = Scripts::new();
+    let handle = scripts.h.handle();
+    let slow = Library::new("slow").later("ask", move |_, later| {
+        // Its slice is over when it comes back.
+        let began = std::time::Instant::now();
+        while began.elapsed() < crate::limits::SLICE {}
+        handle.later(move |_| later.answer(Ok(vec![Value::from(1i64)])));
+    });
+    scripts.engine.add(slow).expect("it is added");
+    let source =
+        "local n = 0 for i = 1, 100 do for _ = 1, i do end n = n + slow.ask() end return n";
+    assert_eq!(scripts.value(source), 100i64.into());
+}
