@@ -16,16 +16,15 @@ use medusa_http::{
     Exchange, Extension, Extensions, Files, FilesOptions, Handled, HttpService, HttpSettings,
     Reply, Request,
 };
-use medusa_script::{Budget, SharedTable};
-use medusa_scripted::{Host, ScriptExtension};
+use medusa_script::{Budget, SharedTable, Value};
+use medusa_scripted::{Host, Returns, Script, ScriptExtension, ScriptPlan};
 
 /// Bytes of memory of the interpreter.
 const MEMORY: usize = 64 << 20;
 
 /// Loads the script anew, for whoever posts.
 struct Reload {
-    script: Rc<ScriptExtension>,
-    file: String,
+    script: Rc<Script>,
 }
 
 impl Extension for Reload {
@@ -38,18 +37,20 @@ impl Extension for Reload {
     }
 
     fn handle(&self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
-        let (script, file, responder) = (self.script.clone(), self.file.clone(), exchange.later());
+        let (script, responder) = (self.script.clone(), exchange.later());
         let read = {
-            let file = self.file.clone();
+            let file = self.script.plan().file;
             move || std::fs::read(file)
         };
         request.handle.run(read, move |source| match source {
-            Ok(Ok(source)) => script.load(&file, &source, move |loaded| {
-                responder.reply(match loaded {
-                    Ok(()) => Reply::text(200, "the new version is loaded"),
-                    Err(error) => Reply::text(409, &format!("the old version stays: {error}")),
+            Ok(Ok(source)) => {
+                script.load(source.into(), move |loaded| {
+                    responder.reply(match loaded {
+                        Ok(()) => Reply::text(200, "the new version is loaded"),
+                        Err(error) => Reply::text(409, &format!("the old version stays: {error}")),
+                    });
                 });
-            }),
+            }
             Ok(Err(error)) => responder.reply(Reply::text(500, &error.to_string())),
             Err(error) => responder.reply(Reply::text(500, &error.to_string())),
         });
@@ -65,15 +66,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(Settings::default())?;
 
     let host = Host::new(reactor.handle(), MEMORY, &SharedTable::default())?;
-    let script = ScriptExtension::new("script", &host, Budget::HANDLER);
-    script.load(&file, &std::fs::read(&file)?, |loaded| match loaded {
+    let plan = ScriptPlan {
+        name: "script".to_owned(),
+        file: file.clone(),
+        source: std::fs::read(&file)?.into(),
+        arguments: Value::Nil,
+        budget: Budget::HANDLER,
+        returns: Returns::Handler,
+    };
+    let script = Script::new(&host, plan.clone());
+    let loading = script.load(plan.source, |loaded| match loaded {
         Ok(()) => {}
         Err(error) => eprintln!("{error}"),
     });
+    if let Some(loading) = loading {
+        loading.run_on();
+    }
+    script.activate();
     let tree = Arc::new(LocalTree::open(directory, TreeOptions::default())?);
     let extensions = Extensions::new(vec![
-        Rc::new(When::new(Pattern::parse("/lua/")?, script.clone())),
-        Rc::new(Reload { script, file }),
+        Rc::new(When::new(Pattern::parse("/lua/")?, ScriptExtension::new(&script))),
+        Rc::new(Reload { script }),
         Rc::new(Files::new(tree, Persona::Process, FilesOptions::default())),
     ]);
     let http = HttpService::new(

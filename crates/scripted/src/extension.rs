@@ -5,65 +5,21 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use medusa_core::{Aborted, Handle};
+use medusa_core::Aborted;
 use medusa_http::wire::fields::FieldTable;
 use medusa_http::wire::head::Head;
 use medusa_http::{Body, Exchange, Extension, Handled, Reply, Request};
 use medusa_script::library::text;
-use medusa_script::{
-    Begun, Budget, Callable, Engine, Library, Outcome, ScriptError, SharedTable, Value,
-};
+use medusa_script::{Begun, Library, Outcome, Value};
 
+use crate::script::{Script, Version, explained};
 use crate::talk::{RequestBody, Talk, Talks};
-
-/// What a script sees of a request.
-const GLUE: &str = include_str!("glue.lua");
 
 /// Fields that a script may put into one reply.
 pub const REPLY_FIELDS: usize = 100;
 
-/// An engine whose scripts can handle requests; cheap to clone. Extensions that share one share
-/// its memory.
-#[derive(Clone)]
-pub struct Host(Rc<Inner>);
-
-struct Inner {
-    engine: Engine,
-    talks: Rc<Talks>,
-    serve: Callable,
-}
-
-impl Host {
-    /// Makes an engine with `memory` bytes, whose scripts have this shared table.
-    pub fn new(handle: &Handle, memory: usize, shared: &SharedTable) -> Result<Self, ScriptError> {
-        let engine = Engine::new(handle, memory)?;
-        let talks: Rc<Talks> = Rc::default();
-        engine.add(shared.library())?;
-        engine.add(library(&talks))?;
-        let found = engine.load("http", b"return http.serve")?;
-        let serve = match engine.call(&found, &[], Budget::default()) {
-            Begun::Ended(Outcome { result: Ok(values), .. }) => values.into_iter().next(),
-            _ => None,
-        };
-        let Some(Value::Function(serve)) = serve else {
-            return Err(ScriptError::Refused("the engine is out of order".to_owned()));
-        };
-        Ok(Self(Rc::new(Inner { engine, talks, serve })))
-    }
-
-    /// The engine, to add libraries and to run other scripts.
-    pub fn engine(&self) -> &Engine {
-        &self.0.engine
-    }
-
-    /// Requests that scripts are handling.
-    pub fn requests(&self) -> usize {
-        self.0.talks.len()
-    }
-}
-
 /// The functions of the host behind a request's methods.
-fn library(talks: &Rc<Talks>) -> Library {
+pub(crate) fn library(talks: &Rc<Talks>) -> Library {
     let (read, begin) = (talks.clone(), talks.clone());
     let (write, finish) = (talks.clone(), talks.clone());
     Library::new("http")
@@ -102,7 +58,6 @@ fn library(talks: &Rc<Talks>) -> Library {
             finish.find(args)?.borrow_mut().finish(Ok(()));
             Ok(Vec::new())
         })
-        .made_by(GLUE)
 }
 
 /// Makes the head of a reply of what a script says.
@@ -161,99 +116,65 @@ fn reply(values: &[Value]) -> Result<Reply, String> {
     if body.is_empty() { Ok(reply) } else { Ok(reply.body(Body::Bytes(body))) }
 }
 
-/// An extension in Lua.
+/// An extension in Lua: the function that a script returned handles requests.
 pub struct ScriptExtension {
-    name: String,
-    host: Host,
-    budget: Budget,
-    handler: RefCell<Option<Callable>>,
+    script: Rc<Script>,
 }
 
 impl ScriptExtension {
-    /// Makes an extension of this name. It lets all requests pass until a script is loaded.
-    pub fn new(name: impl Into<String>, host: &Host, budget: Budget) -> Rc<Self> {
-        let (name, host) = (name.into(), host.clone());
-        Rc::new(Self { name, host, budget, handler: RefCell::default() })
+    /// Makes an extension of a script that returns a handler. It lets all requests pass until the
+    /// script is loaded, and goes by its newest version; requests that have begun end with the one
+    /// that they began with.
+    pub fn new(script: &Rc<Script>) -> Rc<Self> {
+        Rc::new(Self { script: script.clone() })
     }
+}
 
-    /// Loads a script, which must return the function that handles requests; `then` hears whether
-    /// it did, perhaps at once. All or nothing: until it has returned that function, and if it
-    /// never does, the one that was loaded before handles requests, as it does those that it has
-    /// begun.
-    pub fn load(
-        self: &Rc<Self>,
-        file: &str,
-        source: &[u8],
-        then: impl FnOnce(Result<(), ScriptError>) + 'static,
-    ) {
-        let script = match self.host.0.engine.load(file, source) {
-            Ok(script) => script,
-            Err(error) => return then(Err(error)),
-        };
-        let (this, file) = (self.clone(), file.to_owned());
-        self.host.0.engine.call(&script, &[], self.budget).then(move |outcome| {
-            then(outcome.result.and_then(|values| match values.into_iter().next() {
-                Some(Value::Function(handler)) => {
-                    this.handler.replace(Some(handler));
-                    Ok(())
-                }
-                other => Err(ScriptError::Refused(format!(
-                    "{file}: the script must return the function that handles requests, not {}",
-                    other.unwrap_or_default().kind()
-                ))),
-            }));
-        });
-    }
-
-    /// What one request comes to, when the script has ended.
-    fn ended(&self, outcome: &Outcome, talk: &RefCell<Talk>) -> Option<Reply> {
-        if !outcome.output.is_empty() {
-            let output = String::from_utf8_lossy(&outcome.output);
-            tracing::info!("script `{}` prints: {}", self.name, output.trim_end().escape_debug());
-        }
-        let (begun, gone) = (talk.borrow().has_begun(), talk.borrow().is_gone());
-        let why = match &outcome.result {
-            Ok(_) if begun => {
-                talk.borrow_mut().finish(Ok(()));
-                talk.borrow_mut().ended();
-                return None;
-            }
-            Ok(values) => match reply(values) {
-                Ok(reply) => {
-                    talk.borrow_mut().ended();
-                    return Some(reply);
-                }
-                Err(why) => why,
-            },
-            Err(error) if error.traceback().is_empty() => error.to_string(),
-            Err(error) => format!("{error}\n{}", error.traceback()),
-        };
-        if gone {
-            tracing::debug!("script `{}` ended without its client: {why}", self.name);
-        } else {
-            tracing::error!("script `{}` failed: {why}", self.name);
-        }
-        talk.borrow_mut().ended();
-        if begun {
-            talk.borrow_mut().finish(Err(Aborted::new("the script failed")));
+/// What one request comes to, when the script has ended.
+fn ended(version: &Version, outcome: &Outcome, talk: &RefCell<Talk>) -> Option<Reply> {
+    version.printed(&outcome.output);
+    let (begun, gone) = (talk.borrow().has_begun(), talk.borrow().is_gone());
+    let why = match &outcome.result {
+        Ok(_) if begun => {
+            talk.borrow_mut().finish(Ok(()));
+            talk.borrow_mut().ended();
             return None;
         }
-        Some(Reply::text(500, "the script failed to answer"))
+        Ok(values) => match reply(values) {
+            Ok(reply) => {
+                talk.borrow_mut().ended();
+                return Some(reply);
+            }
+            Err(why) => why,
+        },
+        Err(error) => explained(error),
+    };
+    if gone {
+        tracing::debug!("script `{}` ended without its client: {why}", version.name());
+    } else {
+        version.failed(&why);
     }
+    talk.borrow_mut().ended();
+    if begun {
+        talk.borrow_mut().finish(Err(Aborted::new("the script failed")));
+        return None;
+    }
+    Some(Reply::text(500, "the script failed to answer"))
 }
 
 impl Extension for ScriptExtension {
     fn name(&self) -> &str {
-        &self.name
+        self.script.name()
     }
 
     fn matches(&self, _: &Request<'_>) -> bool {
-        self.handler.borrow().is_some()
+        self.script.version().is_some()
     }
 
     fn handle(&self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
-        let Some(handler) = self.handler.borrow().clone() else { return Handled::Pass };
-        let inner = &self.host.0;
+        let Some(version) = self.script.version() else { return Handled::Pass };
+        let Some(handler) = version.function() else { return Handled::Pass };
+        let inner = &self.script.host().0;
         let (token, talk) = inner.talks.begin(request.has_body());
         let target = request.head.target;
         let text = |bytes: &[u8]| Value::Text(Bytes::copy_from_slice(bytes));
@@ -266,10 +187,10 @@ impl Extension for ScriptExtension {
             text(request.raw),
             request.peer.ip().map_or(Value::Nil, |ip| Value::from(ip.to_string())),
         ];
-        let running = match inner.engine.call(&inner.serve, &arguments, self.budget) {
+        let running = match version.begin(&inner.serve, &arguments) {
             Begun::Ended(outcome) => {
                 inner.talks.end(token);
-                return match self.ended(&outcome, &talk) {
+                return match ended(&version, &outcome, &talk) {
                     Some(reply) => Handled::Now(reply),
                     None => Handled::Now(Reply::text(500, "the script failed to answer")),
                 };
@@ -282,15 +203,10 @@ impl Extension for ScriptExtension {
             exchange.collect(RequestBody(talk.clone()));
         }
         Talk::send_head(&talk);
-        let extension = Self {
-            name: self.name.clone(),
-            host: self.host.clone(),
-            budget: self.budget,
-            handler: RefCell::default(),
-        };
+        let host = self.script.host().clone();
         running.then(move |outcome| {
-            extension.host.0.talks.end(token);
-            let reply = extension.ended(&outcome, &talk);
+            host.0.talks.end(token);
+            let reply = ended(&version, &outcome, &talk);
             let responder = talk.borrow_mut().responder.take();
             if let Some((reply, responder)) = reply.zip(responder) {
                 responder.reply(reply);

@@ -1,17 +1,26 @@
-//! HTTP extensions written in Lua.
+//! Scripts in Lua as parts of a server: HTTP extensions, timers, handlers of events.
 //!
-//! Read [`extension`] (a request goes to a script and comes back as a reply), `glue.lua` (what the
-//! script sees of it), `talk` (bodies, piece by piece, in both directions).
+//! Read [`host`] (the engine and what joins it to the server), [`script`] (a script, its versions,
+//! how it is loaded), [`scripts`] (all of a configuration), `desk` (timers and events),
+//! [`extension`] (a request goes to a script and comes back as a reply) with `glue.lua` (what the
+//! script sees of it) and `talk` (bodies, piece by piece, in both directions).
 //!
-//! The one design choice: the engine knows nothing of HTTP, and HTTP nothing of scripts. All that
-//! joins them is here, and a handler that answers at once costs neither a promise nor a timer.
+//! The one design choice: the engine knows nothing of servers, and servers nothing of scripts. All
+//! that joins them is here, and a handler that answers at once costs neither a promise nor a timer.
 
 #![forbid(unsafe_code)]
 
+mod desk;
 pub mod extension;
+pub mod host;
+pub mod script;
+pub mod scripts;
 mod talk;
 
-pub use extension::{Host, ScriptExtension};
+pub use extension::ScriptExtension;
+pub use host::Host;
+pub use script::{Returns, Script, ScriptPlan};
+pub use scripts::Scripts;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Requests to scripts: whole sessions on the harness, under virtual time.
 
+mod duties;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,10 +9,10 @@ use std::time::Duration;
 use medusa_core::ChannelSettings;
 use medusa_core::testing::{Harness, Peer};
 use medusa_http::{Extensions, HttpService, HttpSettings};
-use medusa_script::{Budget, ScriptError, SharedTable};
+use medusa_script::{Budget, ScriptError, SharedTable, Value};
 
-use crate::extension::{Host, ScriptExtension};
 use crate::talk::REPLY_MARK;
+use crate::{Host, Returns, Script, ScriptExtension, ScriptPlan};
 
 /// Bytes of memory of the engines in tests.
 const MEMORY: usize = 32 << 20;
@@ -18,7 +20,7 @@ const MEMORY: usize = 32 << 20;
 struct Server {
     h: Harness,
     host: Host,
-    extension: Rc<ScriptExtension>,
+    script: Rc<Script>,
     service: HttpService,
 }
 
@@ -27,14 +29,16 @@ impl Server {
         let h = Harness::new();
         let host = Host::new(&h.handle(), MEMORY, &SharedTable::default()).expect("an engine");
         let budget = Budget { instructions: 5_000_000, ..Budget::HANDLER };
-        let extension = ScriptExtension::new("test", &host, budget);
+        let script = Script::new(&host, plan("test", "", Returns::Handler, budget));
+        script.activate();
+        let extension = ScriptExtension::new(&script);
         let service = HttpService::new(
-            Rc::new(Extensions::new(vec![extension.clone()])),
+            Rc::new(Extensions::new(vec![extension])),
             HttpSettings::default(),
             ChannelSettings::default(),
             None,
         );
-        Self { h, host, extension, service }
+        Self { h, host, script, service }
     }
 
     /// A server whose handler is a function with this body.
@@ -48,7 +52,7 @@ impl Server {
     fn load(&mut self, source: &str) -> Result<(), ScriptError> {
         let loaded = Rc::new(RefCell::new(None));
         let to = loaded.clone();
-        self.extension.load("test.lua", source.as_bytes(), move |result| {
+        self.script.load(source.as_bytes().to_vec().into(), move |result| {
             to.replace(Some(result));
         });
         while loaded.borrow().is_none() {
@@ -77,6 +81,18 @@ impl Server {
 
     fn get(&mut self, target: &str) -> String {
         self.ask(&format!("GET {target} HTTP/1.1\r\nHost: a\r\nX-Name: value\r\n\r\n"))
+    }
+}
+
+/// A script in a file `test.lua`.
+fn plan(name: &str, source: &str, returns: Returns, budget: Budget) -> ScriptPlan {
+    ScriptPlan {
+        name: name.to_owned(),
+        file: "test.lua".to_owned(),
+        source: source.as_bytes().to_vec().into(),
+        arguments: Value::Nil,
+        budget,
+        returns,
     }
 }
 

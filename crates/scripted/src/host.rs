@@ -1,0 +1,68 @@
+//! The engine that all scripts of a server share, with the libraries that joins it to the server.
+//!
+//! The one design choice: there is one interpreter for all of them, since the limit of memory
+//! belongs to an interpreter, and what a script has of its own are its globals.
+
+use std::rc::Rc;
+
+use medusa_core::Handle;
+use medusa_script::{Begun, Budget, Callable, Engine, Outcome, ScriptError, SharedTable, Value};
+
+use crate::desk::Desk;
+use crate::talk::Talks;
+use crate::{desk, extension};
+
+/// What a script sees of a request.
+const GLUE: &str = include_str!("glue.lua");
+
+/// An engine whose scripts are part of the server; cheap to clone. Scripts that share one share
+/// its memory.
+#[derive(Clone)]
+pub struct Host(pub(crate) Rc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) handle: Handle,
+    pub(crate) engine: Engine,
+    pub(crate) desk: Rc<Desk>,
+    pub(crate) talks: Rc<Talks>,
+    pub(crate) serve: Callable,
+}
+
+impl Host {
+    /// Makes an engine with `memory` bytes, whose scripts have this shared table.
+    pub fn new(handle: &Handle, memory: usize, shared: &SharedTable) -> Result<Self, ScriptError> {
+        let engine = Engine::new(handle, memory)?;
+        let talks: Rc<Talks> = Rc::default();
+        let desk = Rc::new(Desk::new(handle, engine.downgrade()));
+        engine.add(shared.library())?;
+        engine.add(extension::library(&talks).made_by(GLUE))?;
+        for library in desk::libraries(&desk) {
+            engine.add(library)?;
+        }
+        let found = engine.load("http", b"return http.serve")?;
+        let serve = match engine.call(&found, &[], Budget::default()) {
+            Begun::Ended(Outcome { result: Ok(values), .. }) => values.into_iter().next(),
+            _ => None,
+        };
+        let Some(Value::Function(serve)) = serve else {
+            return Err(ScriptError::Refused("the engine is out of order".to_owned()));
+        };
+        let handle = handle.clone();
+        Ok(Self(Rc::new(Inner { handle, engine, desk, talks, serve })))
+    }
+
+    /// The engine, to add libraries and to run other scripts.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Requests that scripts are handling.
+    pub fn requests(&self) -> usize {
+        self.0.talks.len()
+    }
+
+    /// Tells all scripts that listen for it (`events.on`) of something that has happened.
+    pub fn emit(&self, event: &str, about: &Value) {
+        self.0.desk.emit(event, about);
+    }
+}

@@ -1,0 +1,215 @@
+//! All scripts of a configuration, which are replaced as a whole.
+//!
+//! The one design choice: a script that is the same in the next configuration goes on with all it
+//! has, globals, timers and connections; any other is loaded before anything is replaced.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use medusa_core::Handle;
+use medusa_core::inspect::{Inspect, Node, Value as Shown};
+use medusa_script::{ScriptError, SharedTable, Value};
+
+use crate::host::Host;
+use crate::script::{Script, ScriptPlan};
+
+/// All scripts of a server. The engine is made when the first script needs it.
+pub struct Scripts {
+    handle: Handle,
+    memory: usize,
+    shared: SharedTable,
+    host: OnceCell<Host>,
+    list: RefCell<Vec<Rc<Script>>>,
+}
+
+/// Scripts that are loaded and wait for what they are part of.
+pub type Loaded = Vec<Rc<Script>>;
+
+/// A script that cannot be loaded.
+#[derive(Debug)]
+pub struct NotLoaded {
+    /// Which of the plans.
+    pub place: usize,
+    /// Why.
+    pub error: ScriptError,
+}
+
+/// Hears what came of loading.
+type Heard = Box<dyn FnOnce(Result<Loaded, NotLoaded>)>;
+
+/// What is being loaded.
+struct Loading {
+    scripts: Vec<Rc<Script>>,
+    left: usize,
+    failed: Option<NotLoaded>,
+    heard: Option<Heard>,
+}
+
+impl Scripts {
+    /// Makes room for scripts whose engine may use `memory` bytes.
+    pub fn new(handle: &Handle, memory: usize) -> Rc<Self> {
+        Rc::new(Self {
+            handle: handle.clone(),
+            memory,
+            shared: SharedTable::default(),
+            host: OnceCell::new(),
+            list: RefCell::default(),
+        })
+    }
+
+    /// The engine.
+    pub fn host(&self) -> Result<Host, ScriptError> {
+        if let Some(host) = self.host.get() {
+            return Ok(host.clone());
+        }
+        let host = Host::new(&self.handle, self.memory, &self.shared)?;
+        Ok(self.host.get_or_init(|| host).clone())
+    }
+
+    /// Bytes of memory that the engine may use.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Loads scripts, without putting them in force; `then` hears which, in the order of the plans,
+    /// or the first that cannot be loaded. Those that are the same as one in force are that one.
+    ///
+    /// Where the loop does not run yet, `at_once` has all of it done before this returns.
+    pub fn load(
+        &self,
+        plans: Vec<ScriptPlan>,
+        at_once: bool,
+        then: impl FnOnce(Result<Loaded, NotLoaded>) + 'static,
+    ) {
+        if plans.is_empty() {
+            return then(Ok(Vec::new()));
+        }
+        let host = match self.host() {
+            Ok(host) => host,
+            Err(error) => return then(Err(NotLoaded { place: 0, error })),
+        };
+        let mut old = self.list.borrow().clone();
+        let mut fresh = Vec::new();
+        let mut scripts = Vec::new();
+        for (place, plan) in plans.into_iter().enumerate() {
+            let same = old.iter().position(|script| script.is_loaded_as(&plan));
+            scripts.push(if let Some(same) = same {
+                old.swap_remove(same)
+            } else {
+                let source = plan.source.clone();
+                let script = Script::new(&host, plan);
+                fresh.push((place, script.clone(), source));
+                script
+            });
+        }
+        // One more than there are, so that nobody hears of it before all have begun.
+        let left = fresh.len() + 1;
+        let heard: Heard = Box::new(then);
+        let heard = Some(heard);
+        let loading = Rc::new(RefCell::new(Loading { scripts, left, failed: None, heard }));
+        for (place, script, source) in fresh {
+            let to = loading.clone();
+            let running = script.load(source, move |loaded| {
+                Loading::ended(&to, loaded.err().map(|error| NotLoaded { place, error }));
+            });
+            if let Some(running) = running.filter(|_| at_once) {
+                running.run_on();
+            }
+        }
+        Loading::ended(&loading, None);
+    }
+
+    /// Puts loaded scripts in force, in place of all others. Calls of those that have begun go on.
+    pub fn replace(&self, loaded: Loaded) {
+        let old = self.list.replace(loaded.clone());
+        for script in &loaded {
+            script.activate();
+        }
+        for script in old {
+            if !loaded.iter().any(|new| Rc::ptr_eq(new, &script)) {
+                script.end();
+            }
+        }
+    }
+
+    /// Tells all scripts that listen for it of something that has happened.
+    pub fn emit(&self, event: &str, about: impl FnOnce() -> Value) {
+        if let Some(host) = self.host.get()
+            && !self.list.borrow().is_empty()
+        {
+            host.emit(event, &about());
+        }
+    }
+
+    /// What the shared table has under this name.
+    pub fn shared(&self, name: &str) -> Value {
+        self.shared.get(name.as_bytes())
+    }
+
+    /// The script of this name.
+    pub fn find(&self, name: &str) -> Option<Rc<Script>> {
+        self.list.borrow().iter().find(|script| script.name() == name).cloned()
+    }
+}
+
+impl Loading {
+    /// One of them has ended.
+    fn ended(this: &RefCell<Self>, failed: Option<NotLoaded>) {
+        let (heard, result) = {
+            let mut this = this.borrow_mut();
+            if let Some(failed) = failed
+                && this.failed.as_ref().is_none_or(|before| failed.place < before.place)
+            {
+                this.failed = Some(failed);
+            }
+            this.left -= 1;
+            if this.left > 0 {
+                return;
+            }
+            let scripts = std::mem::take(&mut this.scripts);
+            (this.heard.take(), this.failed.take().map_or(Ok(scripts), Err))
+        };
+        if let Some(heard) = heard {
+            heard(result);
+        }
+    }
+}
+
+impl Script {
+    /// Whether it is in force as the plan says.
+    fn is_loaded_as(&self, plan: &ScriptPlan) -> bool {
+        self.version().is_some() && self.plan() == *plan
+    }
+}
+
+impl Inspect for Scripts {
+    fn node(&self) -> Node {
+        let engine = self.host.get().map(Host::engine);
+        let node = Node::new("scripts")
+            .field("memory", Shown::Bytes(engine.map_or(0, |e| e.memory() as u64)))
+            .field("most memory", Shown::Bytes(self.memory as u64))
+            .field("running", Shown::Count(engine.map_or(0, |e| e.tasks() as u64)));
+        let children = self.list.borrow().iter().map(|s| s.name().to_owned()).collect();
+        Node { children, ..node }
+    }
+
+    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        self.find(name).map(|script| script as Rc<dyn Inspect>)
+    }
+}
+
+impl Inspect for Script {
+    fn node(&self) -> Node {
+        let (calls, errors, last_error) = self.figures();
+        let state = if self.version().is_some() { "loaded" } else { "not loaded" };
+        Node::new("script")
+            .field("file", Shown::Text(self.plan().file))
+            .field("purpose", Shown::Text(self.purpose().to_owned()))
+            .field("state", Shown::Text(state.to_owned()))
+            .field("loads", Shown::Count(self.loads()))
+            .field("calls", Shown::Count(calls))
+            .field("errors", Shown::Count(errors))
+            .field("last error", Shown::Text(last_error))
+            .field("running", Shown::Count(self.running() as u64))
+    }
+}
