@@ -18,10 +18,11 @@ use medusa_core::reactor::{Bind, ListenOptions, ListenerChange, NotBound};
 use medusa_core::{Address, Handle, Reactor};
 use medusa_http::Coder;
 use medusa_log::Logs;
+use medusa_scripted::scripts::{Loaded as LoadedScripts, NotLoaded, Scripts};
 
 use crate::config::{
-    self, Build, Built, Config, Listen, Loaded, Problem, Process, Serving, Setup, Source, Span,
-    Trees,
+    self, Build, Built, Config, Listen, Loaded, NamedScript, Problem, Process, Serving, Setup,
+    Source, Span, Trees,
 };
 use crate::life::Life;
 use crate::life::systemd::Notifier;
@@ -39,6 +40,7 @@ pub(crate) struct Running {
     handle: Handle,
     source: Source,
     logs: Logs,
+    scripts: Rc<Scripts>,
     state: RefCell<State>,
     /// A reload is under way; whoever asked for it, and whoever asked since for another.
     busy: Cell<bool>,
@@ -201,11 +203,14 @@ impl Running {
         life: &Life,
     ) -> Result<Rc<Self>, String> {
         let handle = reactor.handle().clone();
-        let Loaded { config, trees, text, .. } = loaded;
+        let Loaded { config, trees, text, needs, .. } = loaded;
         let (summary, process) = (config.summary(), config.process);
+        let scripts = Scripts::new(&handle, config.script.memory);
+        let ready = load_at_once(&scripts, &needs.scripts).map_err(|p| text.show_one(p))?;
         let access = config.log.access.as_ref();
         let coder = Coder::new(config.coding);
-        let build = Build { trees: &trees, logs: Some((&logs, &handle)), access, coder };
+        let logged = Some((&logs, &handle));
+        let build = Build { trees: &trees, logs: logged, access, coder, scripts: &ready };
         let built = config::build(config.servers, &build).map_err(|p| text.show_one(p))?;
         let plan = Plan::new(built, &[]);
         let bound = reactor.change_listeners(plan.change).map_err(|e| {
@@ -217,6 +222,8 @@ impl Running {
             text.show_one(problem.at(span.clone()))
         })?;
         let servers = carry_out(plan.servers, bound);
+        scripts.replace(&ready);
+        handle.mount("scripts", scripts.clone());
         let state = State {
             generation: 1,
             since: handle.unix_time(),
@@ -230,6 +237,7 @@ impl Running {
             handle,
             source,
             logs,
+            scripts,
             state: RefCell::new(state),
             busy: Cell::new(false),
             confined: Cell::new(life.is_confined()),
@@ -271,30 +279,48 @@ impl Running {
         self.handle.run(
             move || config::load(&source, Some(&old), confined),
             move |loaded| match loaded {
-                Ok(Ok(loaded)) => running.apply(loaded),
+                Ok(Ok(loaded)) => running.load_scripts(loaded),
                 Ok(Err(why)) => running.end(&Err(why)),
                 Err(lost) => running.end(&Err(format!("cannot read the configuration: {lost}"))),
             },
         );
     }
 
-    fn apply(self: &Rc<Self>, loaded: Loaded) {
+    /// Loads the scripts that are new or have changed; what runs goes on with the old ones.
+    fn load_scripts(self: &Rc<Self>, loaded: Loaded) {
+        let plans = loaded.needs.scripts.iter().map(NamedScript::plan).collect();
+        let running = self.clone();
+        self.scripts.load(plans, false, move |scripts| match scripts {
+            Ok(scripts) => running.apply(loaded, scripts),
+            Err(NotLoaded { place, error }) => {
+                let problem = loaded.needs.scripts[place].cannot_load(&error);
+                running.end(&Err(loaded.text.show_one(problem)));
+            }
+        });
+    }
+
+    fn apply(self: &Rc<Self>, loaded: Loaded, ready: LoadedScripts) {
         let Loaded { config, trees, text, .. } = loaded;
         let summary = config.summary();
-        let Config { process, log, coding, servers: plans, .. } = config;
+        let Config { process, log, coding, script, servers: plans, .. } = config;
         let logs = Some((&self.logs, &self.handle));
-        let coder = Coder::new(coding);
-        let build = Build { trees: &trees, logs, access: log.access.as_ref(), coder };
+        let (access, coder) = (log.access.as_ref(), Coder::new(coding));
+        let build = Build { trees: &trees, logs, access, coder, scripts: &ready };
         let built = match config::build(plans, &build) {
             Ok(built) => built,
             Err(problem) => return self.end(&Err(text.show_one(problem))),
         };
         let Plan { change, places, servers: planned, mut notes } =
             Plan::new(built, &self.state.borrow().servers);
+        if script.memory != self.scripts.memory() {
+            let note = "`memory` of scripts stays as it is until the server is started again";
+            notes.push(note.to_owned());
+        }
         let running = self.clone();
         self.handle.change_listeners(change, move |bound| match bound {
             Ok(bound) => {
                 let servers = carry_out(planned, bound);
+                running.scripts.replace(&ready);
                 running.handle.limit_connections(connection_limit(&process));
                 if let Err(e) = log::set_diagnostics(&running.logs, &log) {
                     notes.push(format!("diagnostics go where they went before: {e}"));
@@ -353,6 +379,17 @@ impl Running {
     pub(crate) fn has_file(&self) -> bool {
         matches!(self.source, Source::File(_))
     }
+}
+
+/// Loads the scripts of a configuration while the loop does not run yet.
+fn load_at_once(scripts: &Scripts, named: &[NamedScript]) -> Result<LoadedScripts, Problem> {
+    let loaded: Rc<Cell<Option<Result<LoadedScripts, NotLoaded>>>> = Rc::default();
+    let to = loaded.clone();
+    scripts.load(named.iter().map(NamedScript::plan).collect(), true, move |result| {
+        to.set(Some(result));
+    });
+    let result = loaded.take().expect("nothing that is loaded at once waits");
+    result.map_err(|NotLoaded { place, error }| named[place].cannot_load(&error))
 }
 
 /// Tells why an address cannot be listened on; by a process that `has_given_up` privileges, or was

@@ -11,6 +11,7 @@ use medusa_fs::FileSystem;
 use medusa_http::Coder;
 use medusa_http::access_log::AccessLog;
 use medusa_log::Logs;
+use medusa_scripted::Script;
 
 use crate::config::log::AccessPlan;
 use crate::config::problem::Problem;
@@ -26,11 +27,19 @@ pub(crate) struct Build<'a> {
     pub(crate) access: Option<&'a AccessPlan>,
     /// Compresses on the fly, within bounds for all servers together.
     pub(crate) coder: Coder,
+    /// The scripts that are loaded, in the order of the configuration; none where nothing is
+    /// served.
+    pub(crate) scripts: &'a [Rc<Script>],
 }
 
 impl Build<'_> {
     pub(crate) fn tree(&self, name: &str) -> Arc<dyn FileSystem> {
         self.trees.tree(name)
+    }
+
+    /// The script of this place.
+    pub(crate) fn script(&self, place: usize) -> Option<&Rc<Script>> {
+        self.scripts.get(place)
     }
 
     /// Opens the log of requests of a server that says this of it.

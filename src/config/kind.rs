@@ -8,8 +8,9 @@ use std::time::Duration;
 use medusa_core::Address;
 
 use crate::config::problem::Problem;
+use crate::config::section::toml_key;
 use crate::config::suggest::suggest;
-use crate::config::value::{Data, Span, Value};
+use crate::config::value::{Data, Entry, Span, Value};
 
 /// A kind of values.
 pub(crate) trait Kind {
@@ -391,6 +392,67 @@ impl Kind for FilePath {
 
     fn write(&self, value: &PathBuf) -> String {
         quoted(&absolute(value))
+    }
+}
+
+/// A table of whatever somebody else makes something of.
+pub(crate) struct Anything(pub(crate) &'static str);
+
+/// Levels of tables and lists that are read.
+const MAX_LEVELS: usize = 16;
+
+impl Kind for Anything {
+    type Value = Data;
+
+    fn expects(&self) -> String {
+        self.0.to_owned()
+    }
+
+    fn read(&self, value: &Value, _: &Path) -> Result<Data, Problem> {
+        fn check(value: &Value, levels: usize) -> Result<(), Problem> {
+            let span = || value.span.clone();
+            let Some(below) = levels.checked_sub(1) else {
+                return Err(Problem::new(span(), "has too many levels"));
+            };
+            match &value.data {
+                Data::Other(what) => {
+                    Err(Problem::new(span(), format!("cannot have {what}"))
+                        .help("write it as a text"))
+                }
+                Data::List(list) => list.iter().try_for_each(|value| check(value, below)),
+                Data::Table(table) => table.entries.iter().try_for_each(|e| check(&e.value, below)),
+                _ => Ok(()),
+            }
+        }
+        if !matches!(value.data, Data::Table(_)) {
+            return Err(other(self, value));
+        }
+        check(value, MAX_LEVELS).map(|()| value.data.clone())
+    }
+
+    fn write(&self, value: &Data) -> String {
+        match value {
+            Data::Text(text) => quoted(text),
+            Data::Number(n) => n.to_string(),
+            Data::Fraction(n) => {
+                let shown = format!("{n:?}").to_ascii_lowercase();
+                // TOML wants digits behind the point where there is no exponent.
+                if shown.contains(['.', 'e', 'i', 'n']) { shown } else { format!("{shown}.0") }
+            }
+            Data::Flag(flag) => flag.to_string(),
+            Data::List(list) => {
+                let all: Vec<_> = list.iter().map(|value| self.write(&value.data)).collect();
+                format!("[{}]", all.join(", "))
+            }
+            Data::Table(table) => {
+                let entry =
+                    |e: &Entry| format!("{} = {}", toml_key(&e.name), self.write(&e.value.data));
+                let all: Vec<_> = table.entries.iter().map(entry).collect();
+                if all.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", all.join(", ")) }
+            }
+            Data::Path(path) => quoted(&path.to_string_lossy()),
+            Data::Other(_) => String::new(),
+        }
     }
 }
 

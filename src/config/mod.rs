@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod problem;
 mod record;
+mod script;
 mod section;
 mod server;
 mod suggest;
@@ -40,6 +41,8 @@ pub(crate) use crate::config::log::{AccessPlan, Log};
 pub(crate) use crate::config::problem::Problem;
 use crate::config::problem::Problems;
 use crate::config::record::Record;
+pub(crate) use crate::config::script::NamedScript;
+use crate::config::script::ScriptOptions;
 pub(crate) use crate::config::section::Needs;
 use crate::config::section::{Reader, Section};
 pub(crate) use crate::config::server::Listen;
@@ -93,6 +96,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// What is compressed on the fly.
     pub(crate) coding: CodingOptions,
+    pub(crate) script: ScriptOptions,
     pub(crate) trees: Vec<TreePlan>,
     pub(crate) servers: Vec<ServerPlan>,
 }
@@ -253,6 +257,7 @@ fn configuration(top: &mut Section<'_>) -> Config {
         "What is compressed on the fly, by all servers together.",
         coding::options,
     );
+    let script = top.section("script", "Scripts in Lua.", script::options);
     let names = top.keys_of("files");
     let trees = top.named(
         "files",
@@ -273,7 +278,7 @@ fn configuration(top: &mut Section<'_>) -> Config {
     }
     let servers: Vec<ServerPlan> = servers.into_iter().flatten().collect();
     server::check_addresses(top, &servers);
-    Config { process, log, coding, trees: trees.into_iter().flatten().collect(), servers }
+    Config { process, log, coding, script, trees: trees.into_iter().flatten().collect(), servers }
 }
 
 fn process(section: &mut Section<'_>) -> Process {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::config::kind::{Kind, Word, quoted};
 use crate::config::problem::{Problem, Problems};
 use crate::config::record::{Item, Record, What};
+use crate::config::script::NamedScript;
 use crate::config::suggest::suggest;
 use crate::config::value::{Data, Span, Table, Value};
 
@@ -78,6 +79,8 @@ pub(crate) struct Needs {
     pub(crate) write: Vec<PathBuf>,
     /// Some of it runs under the identities of users.
     pub(crate) personas: bool,
+    /// Scripts, in the order in which they were read.
+    pub(crate) scripts: Vec<NamedScript>,
 }
 
 /// One table that is being read.

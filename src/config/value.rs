@@ -25,12 +25,13 @@ pub(crate) struct Value {
 pub(crate) enum Data {
     Text(String),
     Number(i64),
+    Fraction(f64),
     Flag(bool),
     List(Vec<Value>),
     Table(Table),
     /// A path from the command line, which need not be text.
     Path(PathBuf),
-    /// What no key takes: a fraction, a date, a number that is too large.
+    /// What no key takes: a date, a number that is too large.
     Other(&'static str),
 }
 
@@ -55,6 +56,7 @@ impl Value {
         match self.data {
             Data::Text(_) => "a text",
             Data::Number(_) => "a number",
+            Data::Fraction(_) => "a fraction",
             Data::Flag(_) => "true or false",
             Data::List(_) => "a list",
             Data::Table(_) => "a table",
@@ -131,7 +133,7 @@ fn value(spanned: &Spanned<DeValue<'_>>) -> Value {
         DeValue::String(text) => Data::Text(text.clone().into_owned()),
         DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix())
             .map_or(Data::Other("a number that is too large"), Data::Number),
-        DeValue::Float(_) => Data::Other("a fraction"),
+        DeValue::Float(n) => n.as_str().parse().map_or(Data::Other("a fraction"), Data::Fraction),
         DeValue::Boolean(flag) => Data::Flag(*flag),
         DeValue::Datetime(_) => Data::Other("a date"),
         DeValue::Array(list) => Data::List(list.iter().map(value).collect()),

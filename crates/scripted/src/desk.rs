@@ -279,7 +279,7 @@ mod tests {
         let day = Duration::from_secs(DAY);
         let now = 100 * day + Duration::from_millis(500);
         assert_eq!(until(now, 1), Duration::from_millis(500));
-        assert_eq!(until(now, 0), day - Duration::from_millis(500));
+        assert_eq!(until(now, 0), Duration::from_millis(DAY * 1000 - 500));
         assert_eq!(until(100 * day, 0), day);
     }
 }

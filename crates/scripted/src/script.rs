@@ -42,9 +42,9 @@ impl Returns {
     fn check(self, file: &str, values: Vec<Value>) -> Result<Value, ScriptError> {
         let value = values.into_iter().next().unwrap_or_default();
         let wanted = match (self, &value) {
-            (Self::Handler, Value::Function(_))
-            | (Self::Session, Value::Function(_))
-            | (Self::Anything, _) => return Ok(value),
+            (Self::Handler | Self::Session, Value::Function(_)) | (Self::Anything, _) => {
+                return Ok(value);
+            }
             (Self::Tree, Value::Map(_)) if field(&value, "read").is_some() => return Ok(value),
             (Self::Handler, _) => "the function that handles requests",
             (Self::Session, _) => "the function that serves a connection",

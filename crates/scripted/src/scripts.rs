@@ -120,9 +120,9 @@ impl Scripts {
     }
 
     /// Puts loaded scripts in force, in place of all others. Calls of those that have begun go on.
-    pub fn replace(&self, loaded: Loaded) {
-        let old = self.list.replace(loaded.clone());
-        for script in &loaded {
+    pub fn replace(&self, loaded: &[Rc<Script>]) {
+        let old = self.list.replace(loaded.to_vec());
+        for script in loaded {
             script.activate();
         }
         for script in old {

@@ -7,6 +7,7 @@ mod files;
 mod guards;
 mod pages;
 mod routes;
+mod scripts;
 mod uploads;
 
 use std::rc::Rc;
@@ -58,6 +59,11 @@ const EXTENSIONS: &[Kind] = &[
         doc: "Has a request go on, behind this extension, as one for another path; the client does \
               not notice.",
         read: routes::rewrite,
+    },
+    Kind {
+        name: "script",
+        doc: "Has a script in Lua handle requests (docs/SCRIPTS.md).",
+        read: scripts::script,
     },
     Kind { name: "fixed", doc: "Answers with the same text always.", read: routes::fixed },
     Kind {

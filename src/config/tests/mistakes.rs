@@ -37,7 +37,7 @@ fn a_section_that_is_spelled_wrong() {
   |
 1 | [proces]
   |  ^^^^^^
-  = did you mean `process`? allowed here: coding, files, log, process, server"
+  = did you mean `process`? allowed here: coding, files, log, process, script, server"
     );
 }
 
@@ -85,7 +85,7 @@ fn told_of_extension(text: &str) -> String {
 fn an_extension_that_there_is_not() {
     assert_eq!(
         told_of_extension("use = \"redirct\"\nto = \"/\"\n"),
-        "m.toml:10:7: `use` takes \"files\", \"upload\", \"redirect\", \"rewrite\", \"fixed\", \"compress\", \"header\", \
+        "m.toml:10:7: `use` takes \"files\", \"upload\", \"redirect\", \"rewrite\", \"script\", \"fixed\", \"compress\", \"header\", \
          \"access\", \"basic-auth\", \"rate-limit\", \"body-limit\", \"error-pages\" or \
          \"user-directories\", not \"redirct\"
    |

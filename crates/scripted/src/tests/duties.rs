@@ -35,7 +35,7 @@ impl Server {
 
     fn replace(&mut self, sources: &[&str]) {
         let loaded = self.load(sources).expect("they are good");
-        self.scripts.replace(loaded);
+        self.scripts.replace(&loaded);
         self.h.run();
     }
 

@@ -1,0 +1,188 @@
+//! `[script]`, and the files of scripts that other sections name.
+//!
+//! The one design choice: a script's file is read and its text is checked together with the
+//! configuration, on whatever thread that is; it is run on the loop's thread, when the rest is
+//! right.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use medusa_script::limits::SOURCE_BYTES;
+use medusa_script::{Budget, Value};
+use medusa_scripted::{Returns, ScriptPlan};
+
+use crate::config::Span;
+use crate::config::kind::{Anything, DAY, FilePath, Number, Size, Time};
+use crate::config::problem::Problem;
+use crate::config::section::Section;
+use crate::config::value::{Data, Entry, Table};
+use crate::life::directory_of;
+
+/// Scripts that run by themselves.
+const MAX_RUNS: usize = 256;
+/// The memory of all scripts together, unless it is said.
+const MEMORY: u64 = 64 << 20;
+
+/// What all scripts share.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptOptions {
+    /// Bytes of memory of the interpreter.
+    pub(crate) memory: usize,
+}
+
+/// A script that the configuration names.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedScript {
+    name: String,
+    file: PathBuf,
+    source: Vec<u8>,
+    arguments: Data,
+    budget: Budget,
+    returns: Returns,
+    /// Where its file is named.
+    span: Span,
+}
+
+impl NamedScript {
+    /// What is to be loaded, for the loop's thread.
+    pub(crate) fn plan(&self) -> ScriptPlan {
+        ScriptPlan {
+            name: self.name.clone(),
+            file: self.file.display().to_string(),
+            source: Bytes::copy_from_slice(&self.source),
+            arguments: given(&self.arguments),
+            budget: self.budget,
+            returns: self.returns,
+        }
+    }
+
+    /// The problem that it cannot be loaded.
+    pub(crate) fn cannot_load(&self, why: &medusa_script::ScriptError) -> Problem {
+        let what = format!("the script cannot be loaded: {why}");
+        let problem = Problem::new(self.span.clone(), what);
+        match why.traceback() {
+            "" => problem,
+            traceback => problem.help(traceback.lines().collect::<Vec<_>>().join("; ")),
+        }
+    }
+}
+
+/// Reads what all scripts share, and those that run by themselves.
+pub(crate) fn options(section: &mut Section<'_>) -> ScriptOptions {
+    let memory = section.or(
+        "memory",
+        "Memory that all scripts together may use. It stays as it is until the server is started \
+         again.",
+        &Size(1 << 20..=1 << 32),
+        MEMORY,
+    );
+    section.tables(
+        "run",
+        "A script that is part of no server: it acts on events and timers (docs/SCRIPTS.md).",
+        MAX_RUNS,
+        |section| script(section, Returns::Anything),
+    );
+    ScriptOptions { memory: memory as usize }
+}
+
+/// Reads the keys of a script; gives its place among all scripts of the configuration.
+pub(crate) fn script(section: &mut Section<'_>, returns: Returns) -> Option<usize> {
+    let file = section.needed("file", "The script: a file in Lua.", &FilePath);
+    let arguments = section.maybe(
+        "arguments",
+        "What the script is given, a table: `...` in the script.",
+        &Anything("a table of whatever the script wants to know"),
+    );
+    let budget = budget(section);
+    let file = file?;
+    section.need(|needs| needs.read.push(directory_of(&file)));
+    let source = match read(&file) {
+        Ok(source) => source,
+        Err(error) => {
+            let help = "name a file of Lua that this user may read";
+            let what = format!("cannot read the script `{}`: {error}", file.display());
+            section.advise("file", what, help);
+            return None;
+        }
+    };
+    if let Err(error) = medusa_script::check(&file.display().to_string(), &source) {
+        section.refuse("file", format!("the script is not valid Lua: {error}"));
+        return None;
+    }
+    let (span, arguments) =
+        (section.place("file"), arguments.unwrap_or(Data::Table(Table::default())));
+    let mut place = None;
+    section.need(|needs| {
+        let name = free_name(&file, &needs.scripts);
+        place = Some(needs.scripts.len());
+        let script = NamedScript { name, file, source, arguments, budget, returns, span };
+        needs.scripts.push(script);
+    });
+    place
+}
+
+fn budget(section: &mut Section<'_>) -> Budget {
+    let defaults = Budget::HANDLER;
+    let most = Duration::from_secs(3600);
+    let time = section.or(
+        "running_time",
+        "How long one call may run; waiting does not count.",
+        &Time(Duration::from_millis(1)..=most),
+        defaults.time,
+    );
+    let instructions = section.or(
+        "instructions",
+        "Instructions of Lua that one call may take.",
+        &Number(1000..=i64::MAX as u64),
+        defaults.instructions,
+    );
+    let within = section.or(
+        "within",
+        "The time in which one call must have ended, waiting included.",
+        &Time(Duration::from_millis(1)..=DAY),
+        defaults.within,
+    );
+    let output = section.or(
+        "output",
+        "Bytes that one call may print; they go to the log.",
+        &Size(0..=1 << 24),
+        defaults.output as u64,
+    );
+    Budget { instructions, time, within, output: output as usize }
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut source = Vec::new();
+    File::open(file)?.take(SOURCE_BYTES as u64 + 1).read_to_end(&mut source)?;
+    Ok(source)
+}
+
+/// The name of the file without its ending; with a number, if another script has it.
+fn free_name(file: &Path, others: &[NamedScript]) -> String {
+    let stem = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy();
+    let stem: String =
+        stem.chars().map(|c| if c.is_control() || c == '/' { '_' } else { c }).collect();
+    let is_free = |name: &String| others.iter().all(|other| other.name != *name);
+    let numbered = (2..).map(|n| format!("{stem}-{n}"));
+    std::iter::once(stem.clone()).chain(numbered).find(is_free).expect("numbers do not end")
+}
+
+/// What a script is given of what stands in the file.
+fn given(data: &Data) -> Value {
+    match data {
+        Data::Text(text) => Value::from(text.as_str()),
+        Data::Number(n) => Value::from(*n),
+        Data::Fraction(n) => Value::from(*n),
+        Data::Flag(flag) => Value::from(*flag),
+        Data::List(list) => Value::List(list.iter().map(|value| given(&value.data)).collect()),
+        Data::Table(table) => {
+            let entry = |e: &Entry| (Value::from(e.name.as_str()), given(&e.value.data));
+            Value::Map(table.entries.iter().map(entry).collect())
+        }
+        Data::Path(path) => Value::from(path.to_string_lossy().into_owned()),
+        Data::Other(_) => Value::Nil,
+    }
+}

@@ -1,0 +1,168 @@
+//! Scripts in the running program: from the configuration to answers, mistakes, and reloads.
+#![allow(missing_docs)]
+
+mod server;
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::Signal;
+use server::{Server, answers, medusa};
+
+/// A directory with a configuration: one HTTP server with these extensions behind a head.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(configuration: &str) -> Self {
+        let place = Self(tempfile::tempdir().expect("a directory"));
+        place.write("m.toml", configuration);
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).expect("it is written");
+    }
+
+    fn start(&self) -> Server {
+        Server::start(medusa(["serve", "--config"]).arg(self.path().join("m.toml")))
+    }
+
+    /// What `medusa check` says, and whether all is right.
+    fn check(&self) -> (bool, String) {
+        let output = medusa(["check", "--config"]).arg(self.path().join("m.toml")).output();
+        let output = output.expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+/// A server of one script.
+const ONE: &str = "[[server]]\nprotocol = \"http\"\nlisten = \"127.0.0.1:0\"\n\
+                   [[server.extension]]\nuse = \"script\"\nfile = \"x.lua\"\n";
+
+fn status_and_body(server: &Server, request: &str) -> (u16, String) {
+    let output = server.ask(request);
+    let answer = answers(&output).pop().expect("there is an answer");
+    (answer.status, String::from_utf8(answer.body).expect("it is a text"))
+}
+
+fn get(server: &Server, path: &str) -> (u16, String) {
+    status_and_body(server, &server::get(path))
+}
+
+#[test]
+fn a_script_answers_with_its_arguments() {
+    let place = Place::new(&format!(
+        "{ONE}[server.extension.arguments]\nname = \"Medusa\"\nlist = [1, 2.5, true]\ndeep = {{ a = \
+         \"b\" }}\n"
+    ));
+    place.write(
+        "x.lua",
+        "local given = ... return function(request) local l = given.list return given.name .. \
+         l[1] .. l[2] .. tostring(l[3]) .. given.deep.a .. request:body() end",
+    );
+    let (right, said) = place.check();
+    assert!(right, "{said}");
+    let server = place.start();
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    assert_eq!(status_and_body(&server, post), (200, "Medusa12.5truebabc".to_owned()));
+}
+
+#[test]
+fn mistakes_in_a_script_are_mistakes_in_the_configuration() {
+    let place = Place::new(ONE);
+    let (right, said) = place.check();
+    assert!(!right && said.contains("cannot read the script"), "{said}");
+    place.write("x.lua", "x = 1\nreturn function( end\n");
+    let (right, said) = place.check();
+    assert!(!right && said.contains("m.toml:6:8: the script is not valid Lua: "), "{said}");
+    assert!(said.contains("x.lua:2: "), "{said}");
+    // What only running it shows is told when it is started.
+    for (source, why) in [
+        (
+            "return 1",
+            "x.lua: the script must return the function that handles requests, not number",
+        ),
+        ("local x = nil\nx.y = 1", "x.lua:2: attempt to index"),
+        ("sleep(1)", "a script cannot wait while it is loaded"),
+        ("while true do end", "the script used up its budget"),
+    ] {
+        place.write("x.lua", source);
+        assert!(place.check().0, "{source}");
+        let config = place.path().join("m.toml");
+        let output = medusa(["serve", "--config"]).arg(config).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("m.toml:6:8: the script cannot be loaded: "), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn an_error_gives_that_request_a_500_and_the_log_a_traceback() {
+    let place = Place::new(ONE);
+    place.write(
+        "x.lua",
+        "local function inner() error('oh no') end\nreturn function(request)\n  if request.path == \
+         '/bad' then inner() end\n  return 'good'\nend",
+    );
+    let server = place.start();
+    let (status, body) = get(&server, "/bad");
+    assert!(status == 500 && !body.contains("oh no"), "{body}");
+    let line = server.wait_for_line("script `x` failed");
+    assert!(line.contains("x.lua:1: oh no"), "{line}");
+    server.wait_for_line("x.lua:3: in");
+    assert_eq!(get(&server, "/"), (200, "good".to_owned()));
+}
+
+#[test]
+fn a_reload_takes_all_scripts_or_none_and_keeps_those_that_are_the_same() {
+    let place = Place::new(&format!(
+        "{ONE}match = \"/a\"\n[[server.extension]]\nuse = \"script\"\nfile = \"y.lua\"\n"
+    ));
+    let counter = "local n = 0 return function() n = n + 1 return 'x' .. n end";
+    place.write("x.lua", counter);
+    place.write("y.lua", "return function() return 'old' end");
+    let server = place.start();
+    assert_eq!(get(&server, "/a").1, "x1");
+    assert_eq!(get(&server, "/").1, "old");
+    for bad in ["return function( end", "error('while loading')", "return {}"] {
+        let before = server.errors().len();
+        place.write("x.lua", "return function() return 'new' end");
+        place.write("y.lua", bad);
+        server.signal(Signal::HUP);
+        let line = server.wait_for_line_after(before, "reload", |line| line.contains("reloaded"));
+        assert!(line.contains("not reloaded, nothing has changed"), "{line}");
+        assert!(get(&server, "/a").1.starts_with('x'), "the old version runs on");
+        assert_eq!(get(&server, "/").1, "old");
+    }
+    let before = server.errors().len();
+    place.write("x.lua", counter);
+    place.write("y.lua", "return function() return 'new' end");
+    server.signal(Signal::HUP);
+    server.wait_for_line_after(before, "reload", |line| line.contains("reloaded"));
+    assert_eq!(get(&server, "/a").1, "x5", "a script that is the same goes on with what it has");
+    assert_eq!(get(&server, "/").1, "new");
+}
+
+#[test]
+fn timers_run_by_themselves_and_end_with_a_reload() {
+    let place = Place::new(&format!("{ONE}[[script.run]]\nfile = \"t.lua\"\n"));
+    place.write("x.lua", "return function() return tostring(shared.ticks) end");
+    place.write(
+        "t.lua",
+        "timers.every(0.01, function() if shared.add('ticks') == 3 then print('three') end end)",
+    );
+    let server = place.start();
+    server.wait_for_line("script `t` prints: three");
+    place.write("m.toml", ONE);
+    let before = server.errors().len();
+    server.signal(Signal::HUP);
+    server.wait_for_line_after(before, "reload", |line| line.contains("reloaded"));
+    let first = get(&server, "/").1;
+    assert_eq!(get(&server, "/").1, first);
+}
