@@ -1,20 +1,16 @@
-//! Extensions handle requests: an ordered list, through which each request walks until one
-//! answers.
+//! Extensions handle requests: each request walks through an ordered list ([`crate::list`]) until
+//! one answers.
 //!
-//! An extension that matches answers, or lets the request pass: having only looked, having
-//! changed the head for those behind it, or having left something that edits the reply on its
-//! way back. It may take its time for either.
-//!
-//! The one design choice: the list is replaced as a whole when it changes, and each request
-//! holds the list it began with. So extensions come and go while requests are in flight, and
-//! even from inside a request.
+//! The one design choice: an extension that matches answers, or lets the request pass: having only
+//! looked, having changed the head for those behind it, or having left something that edits the
+//! reply on its way back. It may take its time for either.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use medusa_core::collector::Collector;
+use medusa_core::inspect::Node;
 use medusa_core::{Handle, Peer, Waker};
 
 use crate::decision::{Awaited, Decision};
@@ -31,6 +27,16 @@ use crate::write::Asked;
 pub trait Extension {
     /// Its name, by which it is found in the list.
     fn name(&self) -> &str;
+
+    /// What kind of extension it is, whatever it is called.
+    fn kind(&self) -> &str {
+        self.name()
+    }
+
+    /// Adds what there is to see of it to a node of the inspection tree.
+    fn describe(&self, node: Node) -> Node {
+        node
+    }
 
     /// Whether it has to do with this request.
     fn matches(&self, request: &Request<'_>) -> bool;
@@ -191,51 +197,5 @@ impl Exchange<'_> {
     /// The waker of this connection, for collectors and feeds.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
-    }
-}
-
-/// The ordered list of extensions.
-#[derive(Default)]
-pub struct Extensions(RefCell<Rc<Vec<Rc<dyn Extension>>>>);
-
-impl Extensions {
-    /// Makes a list of these.
-    pub fn new(list: Vec<Rc<dyn Extension>>) -> Self {
-        Self(RefCell::new(Rc::new(list)))
-    }
-
-    /// The list as it is now.
-    pub fn list(&self) -> Rc<Vec<Rc<dyn Extension>>> {
-        self.0.borrow().clone()
-    }
-
-    /// Inserts an extension before the one at `place`; past the end it comes last.
-    pub fn insert(&self, place: usize, extension: Rc<dyn Extension>) {
-        self.change(|list| list.insert(place.min(list.len()), extension));
-    }
-
-    /// Removes the first extension of this name. Requests that it has begun to answer go on.
-    pub fn remove(&self, name: &str) -> Option<Rc<dyn Extension>> {
-        self.change(|list| {
-            let place = list.iter().position(|e| e.name() == name)?;
-            Some(list.remove(place))
-        })
-    }
-
-    /// Moves the first extension of this name to `place`; says whether there is one.
-    pub fn reorder(&self, name: &str, place: usize) -> bool {
-        self.change(|list| {
-            let Some(from) = list.iter().position(|e| e.name() == name) else { return false };
-            let extension = list.remove(from);
-            list.insert(place.min(list.len()), extension);
-            true
-        })
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Rc<dyn Extension>>) -> T) -> T {
-        let mut list = (**self.0.borrow()).clone();
-        let result = change(&mut list);
-        self.0.replace(Rc::new(list));
-        result
     }
 }

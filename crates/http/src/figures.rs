@@ -14,7 +14,7 @@ use medusa_core::slowest::{Slow, Slowest};
 use crate::limits::{SLOW_REQUESTS, SLOW_REQUESTS_LAST};
 use crate::service::Shared;
 
-/// The part of a server that has its slowest requests. No host can have a name with a space.
+/// The part of a server that has its slowest requests.
 pub(crate) const SLOWEST: &str = "slowest requests";
 
 /// Running totals of one server.
@@ -101,6 +101,17 @@ impl Figures {
     }
 }
 
+const ABOUT_SLOWEST: &str =
+    "The requests of the last minutes that took longest, the longest first.";
+
+const REQUEST_NOTES: &[(&str, &str)] = &[
+    ("took", "Time from its head until its reply had left."),
+    ("asked", "Its method and its target, without the query."),
+    ("status", "The status of its reply."),
+    ("sent", "Bytes of the reply that have left, its head among them."),
+    ("ago", "Time since it ended."),
+];
+
 /// The slowest requests in the inspection tree.
 pub(crate) struct ShownSlowest(pub(crate) Rc<Shared>);
 
@@ -117,7 +128,7 @@ impl Inspect for ShownSlowest {
     fn node(&self) -> Node {
         let count = self.with(|slowest, _| slowest.len()).unwrap_or_default();
         let children = (1..=count).map(|place| place.to_string()).collect();
-        Node { children, ..Node::new(SLOWEST) }
+        Node { children, ..Node::new(SLOWEST).about(ABOUT_SLOWEST, &[]) }
     }
 
     fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
@@ -125,6 +136,7 @@ impl Inspect for ShownSlowest {
         let node = self.with(|slowest, now| {
             let slow = slowest.get(place)?;
             let mut node = Node::new("request")
+                .about("A request and its reply.", REQUEST_NOTES)
                 .field("took", Value::Time(slow.took))
                 .field("asked", Value::Text(slow.what.asked.clone()));
             if slow.what.status != 0 {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
-use crate::extension::Extensions;
+use crate::list::Extensions;
 use crate::wire::target::Authority;
 
 /// The longest host name in bytes, without a final dot (RFC 1035 section 2.3.4).

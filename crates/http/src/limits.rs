@@ -12,6 +12,9 @@ use crate::extensions::RateLimitOptions;
 /// kept; past them it is closed.
 pub const DRAIN_BYTES: u64 = 64 * 1024;
 
+/// Extensions in one list, to which operators may add.
+pub const MAX_EXTENSIONS: usize = 1024;
+
 /// Times that extensions may put another head in place of one request's, or have themselves asked
 /// about it again.
 pub const MAX_REWRITES: usize = 16;

@@ -3,19 +3,21 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use medusa_core::inspect::{Inspect, Node, Value};
+use medusa_core::inspect::Inspect;
 use medusa_core::{
     ChannelSettings, Handle, Peer, Protocol, ServerLimitOptions, ServerLimits, Service,
 };
 
 use crate::access_log::{AccessLog, Lead};
-use crate::extension::{Extensions, Request};
+use crate::extension::Request;
 use crate::extensions::RateLimit;
-use crate::figures::{Figures, SLOWEST, ShownSlowest, count};
-use crate::hosts::{Host, Hosts};
+use crate::figures::{Figures, count};
+use crate::hosts::Hosts;
 use crate::limits::{HttpLimits, HttpSettings, SPARE_RECORDS};
+use crate::list::Extensions;
 use crate::reply::Reply;
 use crate::session::{Record, Records, Session};
+use crate::shown::{Maker, Shown};
 use crate::wire::fields::FieldTable;
 use crate::write::Common;
 
@@ -39,16 +41,18 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     /// The services of the loop, from the first connection on.
     pub(crate) handle: OnceCell<Handle>,
-    limits: Rc<ServerLimits>,
+    pub(crate) limits: Rc<ServerLimits>,
     /// How often each client may ask.
-    requests: RefCell<Option<RateLimit>>,
+    pub(crate) requests: RefCell<Option<RateLimit>>,
+    /// Makes the extensions that operators plug in.
+    pub(crate) maker: RefCell<Option<Rc<dyn Maker>>>,
 }
 
 /// What a server was told. It is replaced as a whole; each request holds the one it began with,
 /// and nothing else does, so that an old one goes with its last request.
 pub(crate) struct Setup {
     pub(crate) settings: HttpSettings,
-    pub(crate) hosts: Hosts,
+    pub(crate) hosts: Rc<Hosts>,
     pub(crate) log: Option<Rc<dyn AccessLog>>,
 }
 
@@ -61,7 +65,7 @@ impl HttpService {
         channel: ChannelSettings,
         log: Option<Rc<dyn AccessLog>>,
     ) -> Self {
-        let setup = Setup { settings, hosts: hosts.into(), log };
+        let setup = Setup { settings, hosts: Rc::new(hosts.into()), log };
         let shared = Shared {
             setup: RefCell::new(Rc::new(setup)),
             log_lead: Lead::default(),
@@ -73,6 +77,7 @@ impl HttpService {
             handle: OnceCell::new(),
             limits: ServerLimits::new(ServerLimitOptions::default()),
             requests: RefCell::default(),
+            maker: RefCell::default(),
         };
         Self { shared: Rc::new(shared), channel: RefCell::new(Rc::new(channel)) }
     }
@@ -89,11 +94,26 @@ impl HttpService {
         channel: ChannelSettings,
         log: Option<Rc<dyn AccessLog>>,
     ) {
-        let setup = Rc::new(Setup { settings, hosts: hosts.into(), log });
+        let setup = Rc::new(Setup { settings, hosts: Rc::new(hosts.into()), log });
         let old = self.shared.setup.replace(setup);
         self.channel.replace(Rc::new(channel));
         // Last, for extensions may do anything when they are dropped.
         drop(old);
+    }
+
+    /// Replaces settings only: as [`HttpService::replace`], with the hosts and the log that there
+    /// are.
+    pub fn set_settings(&self, settings: HttpSettings, channel: ChannelSettings) {
+        let now = self.shared.setup();
+        let setup = Setup { settings, hosts: now.hosts.clone(), log: now.log.clone() };
+        self.shared.setup.replace(Rc::new(setup));
+        self.channel.replace(Rc::new(channel));
+    }
+
+    /// Has extensions that operators plug in through the inspection tree made by this. Without
+    /// one, none can be.
+    pub fn set_maker(&self, maker: Rc<dyn Maker>) {
+        self.shared.maker.replace(Some(maker));
     }
 
     /// Replaces the limits of the server as a whole.
@@ -110,7 +130,7 @@ impl HttpService {
         }
     }
 
-    /// The service as a part of the inspection tree.
+    /// The service as a part of the inspection tree, in which its extensions can be changed.
     pub fn inspect(&self) -> Rc<dyn Inspect> {
         Rc::new(Shown(self.shared.clone()))
     }
@@ -185,48 +205,5 @@ impl Shared {
             record.clear();
             spare.push(record);
         }
-    }
-}
-
-struct Shown(Rc<Shared>);
-
-impl Inspect for Shown {
-    fn node(&self) -> Node {
-        let mut node = self.0.figures.describe(Node::new("http"));
-        if self.0.limits.is_on() {
-            node = self.0.limits.describe(node);
-        }
-        if let Some(limit) = &*self.0.requests.borrow() {
-            let shown = limit.inspect().node();
-            let asking = shown.value("clients").cloned().unwrap_or(Value::Count(0));
-            node = node
-                .field("request rate", Value::Text(limit.options().rate.to_string()))
-                .field("clients asking", asking);
-        }
-        node.children =
-            self.0.setup.borrow().hosts.list().iter().map(|host| host.name.clone()).collect();
-        node.children.push(SLOWEST.to_owned());
-        node
-    }
-
-    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
-        if name == SLOWEST {
-            return Some(Rc::new(ShownSlowest(self.0.clone())));
-        }
-        let setup = self.0.setup();
-        let host = setup.hosts.list().iter().find(|host| host.name == name)?;
-        Some(Rc::new(ShownHost(host.clone())))
-    }
-}
-
-struct ShownHost(Host);
-
-impl Inspect for ShownHost {
-    fn node(&self) -> Node {
-        let list = self.0.extensions.list();
-        let extensions: Vec<_> = list.iter().map(|extension| extension.name()).collect();
-        Node::new("host")
-            .field("names", Value::Text(self.0.names.join(", ")))
-            .field("extensions", Value::Text(extensions.join(", ")))
     }
 }

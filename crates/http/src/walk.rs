@@ -4,11 +4,11 @@
 //! and go on from there later, with the head that the request has by then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
-use crate::extension::{Exchange, Extension, Handled, Request};
+use crate::extension::{Exchange, Handled, Request};
 use crate::figures::count;
 use crate::limits::MAX_REWRITES;
+use crate::list::Active;
 use crate::reply::Reply;
 use crate::wire::fields::FieldTable;
 use crate::wire::head::Head;
@@ -16,7 +16,7 @@ use crate::wire::head::Head;
 /// One request's way through the extensions.
 pub(crate) struct Walk {
     /// As it was when the request began.
-    list: Rc<Vec<Rc<dyn Extension>>>,
+    list: Active,
     /// Where in the list the walk goes on.
     next: usize,
     /// Times that it was given another head or sent back.
@@ -26,7 +26,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new(list: Rc<Vec<Rc<dyn Extension>>>) -> Self {
+    pub(crate) fn new(list: Active) -> Self {
         Self { list, next: 0, turns: 0, head: None }
     }
 
@@ -35,7 +35,7 @@ impl Walk {
     /// request a 500 and nothing else.
     #[inline]
     pub(crate) fn go(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
-        Self::guard(exchange, |exchange| self.ask(request, exchange))
+        self.guard(exchange, |walk, exchange| walk.ask(request, exchange))
     }
 
     /// The same with this head in place of the request's.
@@ -45,7 +45,7 @@ impl Walk {
         request: &Request<'_>,
         exchange: &mut Exchange<'_>,
     ) -> Handled {
-        Self::guard(exchange, |exchange| self.ask_as(head, request, exchange))
+        self.guard(exchange, |walk, exchange| walk.ask_as(head, request, exchange))
     }
 
     /// The same, beginning with the extension that was asked last.
@@ -55,8 +55,8 @@ impl Walk {
         exchange: &mut Exchange<'_>,
     ) -> Handled {
         self.next -= 1;
-        Self::guard(exchange, |exchange| match self.turn() {
-            Ok(()) => self.ask(request, exchange),
+        self.guard(exchange, |walk, exchange| match walk.turn() {
+            Ok(()) => walk.ask(request, exchange),
             Err(answer) => answer,
         })
     }
@@ -73,11 +73,15 @@ impl Walk {
 
     #[inline]
     fn guard<'a>(
+        &mut self,
         exchange: &mut Exchange<'a>,
-        ask: impl FnOnce(&mut Exchange<'a>) -> Handled,
+        ask: impl FnOnce(&mut Self, &mut Exchange<'a>) -> Handled,
     ) -> Handled {
-        catch_unwind(AssertUnwindSafe(|| ask(exchange))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| ask(self, exchange))).unwrap_or_else(|_| {
             count(&exchange.shared.figures.panics);
+            if let Some(plug) = self.next.checked_sub(1).and_then(|last| self.list.get(last)) {
+                count(&plug.figures.errors);
+            }
             exchange.wants.collector = None;
             exchange.wants.trailers = None;
             Handled::Now(Reply::failed())
@@ -85,15 +89,16 @@ impl Walk {
     }
 
     fn ask(&mut self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
-        while let Some(extension) = self.list.get(self.next) {
+        while let Some(plug) = self.list.get(self.next) {
             self.next += 1;
-            if !extension.matches(request) {
+            if !plug.extension.matches(request) {
                 continue;
             }
-            let handled = extension.handle(request, exchange);
+            count(&plug.figures.requests);
+            let handled = plug.extension.handle(request, exchange);
             match &handled {
-                Handled::Now(_) => {}
-                Handled::Later if exchange.decision.is_none() => {}
+                Handled::Now(reply) => plug.figures.count_answer(reply.status),
+                Handled::Later if exchange.decision.is_none() => count(&plug.figures.answered),
                 Handled::Later => self.head = Some(request.raw.into()),
                 Handled::Pass => {
                     exchange.decision = None;

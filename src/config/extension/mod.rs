@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use medusa_http::Extension;
 use medusa_http::extensions::When;
+use medusa_http::limits::MAX_EXTENSIONS;
 use medusa_http::pattern::Pattern;
 use medusa_http::wire::head::Method;
 
@@ -22,9 +23,6 @@ use crate::config::kind::{List, Parsed, Text};
 use crate::config::limits;
 use crate::config::problem::Problem;
 use crate::config::section::{Section, Variant};
-
-/// Extensions in one list.
-const MAX_EXTENSIONS: usize = 1024;
 
 /// An extension that can be used.
 struct Kind {

@@ -17,6 +17,8 @@ pub mod user_directories;
 
 use std::rc::Rc;
 
+use medusa_core::inspect::{Node, Value};
+
 pub use self::access::Access;
 pub use self::basic_auth::{BasicAuth, BasicAuthOptions};
 pub use self::body_limit::BodyLimit;
@@ -64,6 +66,19 @@ impl When {
 impl Extension for When {
     fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.inner.name())
+    }
+
+    fn kind(&self) -> &str {
+        self.inner.kind()
+    }
+
+    fn describe(&self, node: Node) -> Node {
+        let mut node = node.field("match", Value::Text(self.path.as_str().to_owned()));
+        if !self.methods.is_empty() {
+            let methods: Vec<_> = self.methods.iter().map(|method| method.as_str()).collect();
+            node = node.field("methods", Value::Text(methods.join(" ")));
+        }
+        self.inner.describe(node)
     }
 
     fn matches(&self, request: &Request<'_>) -> bool {

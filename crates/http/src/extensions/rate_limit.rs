@@ -94,6 +94,10 @@ impl Extension for RateLimit {
         &self.0.name
     }
 
+    fn describe(&self, node: Node) -> Node {
+        self.0.describe(node)
+    }
+
     fn matches(&self, _: &Request<'_>) -> bool {
         true
     }
@@ -109,11 +113,16 @@ impl Extension for RateLimit {
     }
 }
 
-impl Inspect for Inner {
-    fn node(&self) -> Node {
-        Node::new("rate limit")
-            .field("rate", Value::Text(self.options.rate.to_string()))
+impl Inner {
+    fn describe(&self, node: Node) -> Node {
+        node.field("rate", Value::Text(self.options.rate.to_string()))
             .field("clients", Value::Count(self.rates.known() as u64))
             .field("limited", Value::Count(self.rates.refused()))
+    }
+}
+
+impl Inspect for Inner {
+    fn node(&self) -> Node {
+        self.describe(Node::new("rate limit"))
     }
 }

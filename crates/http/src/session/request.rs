@@ -85,7 +85,7 @@ impl Session {
                 return self.turn_down(reply, open, exchange.wants, head, cx);
             }
         };
-        let mut walk = Walk::new(host.extensions.list());
+        let mut walk = Walk::new(host.extensions.active());
         let handled = walk.go(&request, &mut exchange);
         let Exchange { decision, wants, .. } = exchange;
         let open = Open { setup, asked, framing: head.framing, expect: head.expect, record };

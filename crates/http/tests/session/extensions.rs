@@ -196,12 +196,13 @@ fn figures_and_extensions_stand_in_the_inspection_tree() {
     server.ask(get("/a", "").repeat(3));
     server.ask("bad\r\n\r\n");
     let shown = format!("{:?}", part.node());
-    for part in ["Count(3)", "Count(1)", "default"] {
+    for part in ["Count(3)", "Count(1)", "extensions", "hosts"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    let host = part.child("default").expect("the one host").node();
+    let hosts = part.child("hosts").expect("it has hosts");
+    let host = hosts.child("default").expect("the one host").node();
     assert_eq!(host.value("extensions"), Some(&Value::Text("/a, /b".to_owned())));
-    assert!(part.child("other").is_none());
+    assert!(hosts.child("other").is_none() && part.child("other").is_none());
 }
 
 #[test]

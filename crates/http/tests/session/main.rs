@@ -17,6 +17,7 @@ mod limits;
 mod listings;
 mod log;
 mod pipeline;
+mod plugging;
 mod replies;
 mod server;
 mod small;
