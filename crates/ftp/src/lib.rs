@@ -3,6 +3,7 @@
 //!
 //! Read the modules in this order: [`wire`] (bytes in, values out), `session` (the control
 //! connection), `commands` (what each command does), `data` (the connections that files go over),
+//! [`announce`] (where clients are told to connect),
 //! [`authorizer`] (who may do what), [`guard`] (how many may come, and how often they may guess),
 //! [`events`] (what is told of it), [`service`] (what all sessions share).
 //!
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod authorizer;
 mod commands;
 mod data;
@@ -28,6 +30,7 @@ mod sink;
 mod tests;
 pub mod wire;
 
+pub use announce::{Announced, Announcement};
 pub use authorizer::{Anonymous, Authorizer, Permissions, Rights, User, Verdict, VirtualUsers};
 pub use events::{Event, Events, Transfer};
 pub use limits::FtpSettings;

@@ -2,12 +2,12 @@
 //!
 //! The limits of the wire format itself stand in [`crate::wire`].
 
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use medusa_core::Rate;
+
+use crate::announce::Announcement;
 
 /// Connections that the system holds for one passive port until they are accepted: the client's,
 /// and some of strangers, who are turned away.
@@ -38,6 +38,12 @@ pub(crate) const HASH_STEP_BYTES: u64 = 8 << 20;
 
 /// Bytes of a file that are read at once, to be hashed or counted.
 pub(crate) const READ_BYTES: usize = 128 * 1024;
+
+/// Time after which the address of a name that is announced is looked up again.
+pub(crate) const RESOLVE_AGAIN: Duration = Duration::from_secs(300);
+
+/// Time after which a name that has never been found is looked up again.
+pub(crate) const RETRY_TO_RESOLVE: Duration = Duration::from_secs(10);
 
 /// Addresses whose failed logins are remembered.
 pub(crate) const FAILURES_KEPT: usize = 4096;
@@ -86,7 +92,7 @@ pub struct FtpSettings {
     pub passive_ports: Option<RangeInclusive<u16>>,
     /// The address that PASV announces to clients of a network; the first that fits. To others it
     /// announces the one that the client has connected to.
-    pub announce: Vec<(IpNet, Ipv4Addr)>,
+    pub announce: Vec<Announcement>,
     /// Whether the server connects to clients (PORT, EPRT). Only ever to the client's own address.
     pub active: bool,
     /// Whether an upload takes its name only when it is complete.

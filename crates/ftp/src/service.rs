@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use medusa_core::inspect::{Inspect, Node, Value};
 use medusa_core::{Bandwidth, ChannelSettings, Handle, Peer, Protocol, Service};
 
+use crate::announce::{Names, Resolve};
 use crate::authorizer::Authorizer;
 use crate::events::{Event, Events};
 use crate::guard::Guard;
@@ -23,6 +25,7 @@ pub(crate) struct Shared {
     setup: RefCell<Rc<Setup>>,
     pub(crate) guard: Guard,
     pub(crate) ports: Ports,
+    pub(crate) names: Names,
     /// Of all data connections together.
     pub(crate) bandwidth: Rc<Bandwidth>,
     pub(crate) figures: Figures,
@@ -64,10 +67,29 @@ impl FtpService {
         authorizers: Vec<Rc<dyn Authorizer>>,
         events: Vec<Rc<dyn Events>>,
     ) -> Self {
+        Self::with_names(settings, authorizers, events, Names::of_the_system())
+    }
+
+    /// Makes a service that looks up the names which it announces so, on helper threads.
+    pub fn resolving(
+        settings: FtpSettings,
+        authorizers: Vec<Rc<dyn Authorizer>>,
+        events: Vec<Rc<dyn Events>>,
+        resolve: Arc<Resolve>,
+    ) -> Self {
+        Self::with_names(settings, authorizers, events, Names::new(resolve))
+    }
+
+    fn with_names(
+        settings: FtpSettings,
+        authorizers: Vec<Rc<dyn Authorizer>>,
+        events: Vec<Rc<dyn Events>>,
+        names: Names,
+    ) -> Self {
         let bandwidth = Bandwidth::new(settings.send_rate, settings.receive_rate);
         let setup = RefCell::new(Rc::new(Setup::new(settings, authorizers, events)));
         let (guard, ports, figures) = Default::default();
-        Self { shared: Rc::new(Shared { setup, guard, ports, bandwidth, figures }) }
+        Self { shared: Rc::new(Shared { setup, guard, ports, names, bandwidth, figures }) }
     }
 
     /// Replaces everything that the service was told; sessions and figures go on. Whoever is logged
@@ -78,6 +100,7 @@ impl FtpService {
         authorizers: Vec<Rc<dyn Authorizer>>,
         events: Vec<Rc<dyn Events>>,
     ) {
+        self.shared.names.keep(&settings.announce);
         self.shared.bandwidth.replace(settings.send_rate, settings.receive_rate);
         let setup = Rc::new(Setup::new(settings, authorizers, events));
         let old = self.shared.setup.replace(setup);

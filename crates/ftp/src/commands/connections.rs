@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use medusa_core::{Context, Peer};
 
+use crate::announce::Announced;
 use crate::data::Link;
 use crate::limits::LOWEST_ACTIVE_PORT;
 use crate::passive::{Wanted, listen};
@@ -69,8 +70,22 @@ pub(crate) fn passive(session: &mut Session, _: &Command, cx: &mut Context<'_>) 
     let IpAddr::V4(own) = own_address(cx) else {
         return session.reply(cx, 425, "Over IPv6 use EPSV.");
     };
-    let told = announced(session, own);
-    open(session, IpAddr::V4(own), cx, move |out, port| address::passive(out, told, port));
+    let open = move |session: &mut Session, told, cx: &mut Context<'_>| {
+        open(session, IpAddr::V4(own), cx, move |out, port| address::passive(out, told, port));
+        Ok(())
+    };
+    let name = match announced(session) {
+        None => return open(session, own, cx),
+        Some(Announced::Address(address)) => return open(session, address, cx),
+        Some(Announced::Name(name)) => name,
+    };
+    let (slot, handle) = (session.wait(cx), handle_of(cx));
+    session.shared.names.find(&name, &handle, move |found| {
+        slot.put(move |session, cx| match found {
+            Some(address) => open(session, address, cx),
+            None => session.reply(cx, 425, "The address to connect to is not known now; use EPSV."),
+        });
+    });
     Ok(())
 }
 
@@ -107,12 +122,12 @@ fn own_address(cx: &Context<'_>) -> IpAddr {
     cx.local().as_ref().and_then(Peer::ip).unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
-/// The address that PASV tells this client.
-fn announced(session: &Session, own: Ipv4Addr) -> Ipv4Addr {
+/// The address that PASV tells this client, if it is not the one that it has connected to.
+fn announced(session: &Session) -> Option<Announced> {
+    let client = session.peer.ip()?;
     let settings = session.shared.settings();
-    let client = session.peer.ip();
-    let fits = |net: &ipnet::IpNet| client.is_some_and(|client| net.contains(&client));
-    settings.announce.iter().find(|(net, _)| fits(net)).map_or(own, |(_, address)| *address)
+    let found = settings.announce.iter().find(|announcement| announcement.to.contains(&client));
+    found.map(|announcement| announcement.address.clone())
 }
 
 fn open(

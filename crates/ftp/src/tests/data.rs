@@ -1,9 +1,14 @@
 //! Data connections: what goes over them, who may have one, and how they end.
 
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use medusa_core::Peer as From;
 use medusa_core::testing::How;
 
 use super::*;
+use crate::{Announced, Announcement, Authorizer};
 
 #[test]
 fn files_come_in_both_types_and_from_any_position() {
@@ -243,13 +248,72 @@ fn a_data_connection_that_does_not_come_is_waited_for_so_long() {
     assert!(bench.say("STOR new").contains("425 ") || bench.content("/new").is_some());
 }
 
+fn announcement(to: &str, address: Announced) -> Announcement {
+    Announcement { to: to.parse().expect("a network"), address }
+}
+
+/// A name that could not be looked up for a moment left passive mode without an address.
+#[test]
+fn an_address_is_announced_by_name_and_the_last_one_is_kept() {
+    let known: Arc<Mutex<Option<IpAddr>>> = Arc::default();
+    let (asked, count) = (known.clone(), Arc::new(AtomicUsize::new(0)));
+    let times = count.clone();
+    let resolve = move |name: &str| {
+        assert_eq!(name, "ftp.example.org");
+        count.fetch_add(1, Ordering::Relaxed);
+        let found = *asked.lock().expect("nobody panics");
+        Ok(vec![IpAddr::V6(Ipv6Addr::LOCALHOST), found.ok_or(std::io::ErrorKind::NotFound)?])
+    };
+    let name = Announced::Name("ftp.example.org".to_owned());
+    let settings = FtpSettings {
+        passive_ports: Some(61_000..=61_000),
+        announce: vec![announcement("198.51.100.0/24", name)],
+        ..FtpSettings::default()
+    };
+    let mut bench = Bench::new();
+    let anonymous =
+        Anonymous::with(Arc::new(bench.tree.clone()), Persona::Process, Permissions::ALL);
+    let users: Vec<Rc<dyn Authorizer>> = vec![Rc::new(anonymous)];
+    bench.service =
+        FtpService::resolving(settings.clone(), users.clone(), Vec::new(), Arc::new(resolve));
+    bench.control = bench.h.accept(&bench.service);
+    bench.log_in();
+    let passive = |bench: &mut Bench| {
+        let said = bench.say("PASV");
+        said.split(['(', ')']).nth(1).map_or(said.clone(), str::to_owned)
+    };
+    let address = |text: &str| Some(text.parse().expect("an address"));
+    assert!(passive(&mut bench).starts_with("425 "));
+    *known.lock().expect("nobody panics") = address("192.0.2.1");
+    assert!(passive(&mut bench).starts_with("425 "), "it was asked for a moment ago");
+    bench.h.advance(Duration::from_secs(11));
+    assert_eq!(passive(&mut bench), "192,0,2,1,238,72");
+    *known.lock().expect("nobody panics") = address("192.0.2.2");
+    assert_eq!(passive(&mut bench), "192,0,2,1,238,72");
+    bench.h.advance(Duration::from_secs(200));
+    bench.say("NOOP");
+    bench.h.advance(Duration::from_secs(101));
+    assert_eq!(passive(&mut bench), "192,0,2,1,238,72", "nobody waits for the new one");
+    assert_eq!(passive(&mut bench), "192,0,2,2,238,72");
+    *known.lock().expect("nobody panics") = None;
+    bench.h.advance(Duration::from_secs(200));
+    bench.say("NOOP");
+    bench.h.advance(Duration::from_secs(101));
+    for _ in 0..2 {
+        assert_eq!(passive(&mut bench), "192,0,2,2,238,72");
+    }
+    assert_eq!(times.load(Ordering::Relaxed), 4);
+    bench.service.replace(settings, users, Vec::new());
+    assert_eq!(passive(&mut bench), "192,0,2,2,238,72", "it is known yet");
+}
+
 #[test]
 fn passive_ports_come_from_the_range_and_an_address_is_announced() {
     let mut bench = Bench::with(FtpSettings {
         passive_ports: Some(61_000..=61_001),
         announce: vec![
-            ("203.0.113.0/24".parse().expect("a network"), [192, 0, 2, 1].into()),
-            ("198.51.100.0/24".parse().expect("a network"), [192, 0, 2, 2].into()),
+            announcement("203.0.113.0/24", Announced::Address([192, 0, 2, 1].into())),
+            announcement("198.51.100.0/24", Announced::Address([192, 0, 2, 2].into())),
         ],
         ..FtpSettings::default()
     });
