@@ -4,12 +4,13 @@
 mod server;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Signal, kill_process};
-use server::{PATIENCE, Server, is_missing, noise, wait_for_end};
+use server::ftp::Client;
+use server::{Server, is_missing, noise, wait_for_end};
 use tempfile::TempDir;
 
 /// Files in the tree that is mirrored.
@@ -52,40 +53,7 @@ impl Ftp {
 
     /// A control connection that is logged in, in type I.
     fn client(&self) -> Client {
-        let stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-        let mut client = Client(BufReader::new(stream));
-        assert!(client.reply().starts_with("220 "));
-        for (command, code) in [("USER ftp", "331"), ("PASS x", "230"), ("TYPE I", "200")] {
-            assert!(client.say(command).starts_with(code), "{command}");
-        }
-        client
-    }
-}
-
-/// A client that speaks bytes.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn reply(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("it answers");
-        line
-    }
-
-    fn say(&mut self, line: &str) -> String {
-        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("it reads");
-        self.reply()
-    }
-
-    fn data(&mut self) -> TcpStream {
-        let said = self.say("EPSV");
-        let port = said.split('|').nth(3).and_then(|port| port.parse().ok()).expect("a port");
-        let mut address = self.0.get_ref().peer_addr().expect("it is connected");
-        address.set_port(port);
-        let data = TcpStream::connect(address).expect("it listens");
-        data.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-        data
+        Client::logged_in(&self.address, "ftp", "x")
     }
 }
 
@@ -247,10 +215,10 @@ fn an_urgent_abort_breaks_a_transfer_off() {
     let data = client.data();
     assert!(client.say("STOR new").starts_with('1'));
     (&data).write_all(b"half").expect("it reads");
-    let control = client.0.get_ref();
+    let control = client.stream();
     control.try_clone().expect("it can be").write_all(b"\xff\xf4\xff").expect("it reads");
     send_urgent(control, 0xf2);
-    client.0.get_mut().write_all(b"ABOR\r\n").expect("it reads");
+    client.stream().write_all(b"ABOR\r\n").expect("it reads");
     assert!(client.reply().starts_with("426 "));
     assert!(client.reply().starts_with("226 "));
     assert!(client.say("NOOP").starts_with("200 "));

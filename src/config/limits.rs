@@ -51,7 +51,7 @@ fn frequency() -> Parsed<Frequency> {
     }
 }
 
-fn network() -> Parsed<IpNet> {
+pub(super) fn network() -> Parsed<IpNet> {
     Parsed {
         what: "an address or a network, as \"10.0.0.0/8\"",
         parse: |text| {
@@ -63,7 +63,11 @@ fn network() -> Parsed<IpNet> {
 }
 
 /// A bandwidth of at least a byte a second.
-fn bandwidth(section: &mut Section<'_>, name: &'static str, doc: &'static str) -> Option<Rate> {
+pub(super) fn bandwidth(
+    section: &mut Section<'_>,
+    name: &'static str,
+    doc: &'static str,
+) -> Option<Rate> {
     let bytes = section.maybe(name, doc, &Size(1..=MAX_RATE_AMOUNT))?;
     Some(Rate::bytes_a_second(bytes).expect("it is within the bounds"))
 }

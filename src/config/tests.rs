@@ -1,5 +1,6 @@
 //! Configurations as people write them, right and wrong.
 
+mod ftp;
 mod mistakes;
 mod random;
 

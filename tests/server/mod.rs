@@ -1,6 +1,8 @@
 //! The real program, started for a test and stopped with it.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test uses some of it
 
+pub mod ftp;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -191,6 +191,9 @@ pub trait Authorizer {
     );
 }
 
+/// The names by which anonymous users are known, in any case.
+pub const ANONYMOUS_NAMES: [&str; 2] = ["anonymous", "ftp"];
+
 /// Lets anybody in as `anonymous` or `ftp`, with any password.
 pub struct Anonymous(Rc<User>);
 
@@ -214,7 +217,7 @@ impl Anonymous {
 
 impl Authorizer for Anonymous {
     fn decides(&self, name: &str) -> bool {
-        name.eq_ignore_ascii_case("anonymous") || name.eq_ignore_ascii_case("ftp")
+        ANONYMOUS_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own))
     }
 
     fn authorize(&self, _: &str, _: &[u8], _: &Peer, _: &Handle, then: Box<dyn FnOnce(Verdict)>) {

@@ -49,7 +49,7 @@ pub(crate) const RETRY_TO_RESOLVE: Duration = Duration::from_secs(10);
 pub(crate) const FAILURES_KEPT: usize = 4096;
 
 /// Bytes of the name of a user.
-pub(crate) const MAX_USER_BYTES: usize = 255;
+pub const MAX_USER_BYTES: usize = 255;
 
 /// Settings of one FTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]

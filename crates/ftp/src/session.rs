@@ -326,7 +326,7 @@ impl Protocol for Session {
         let settings = self.shared.settings();
         cx.set_terminator(Terminator::Delimiter { delimiter: b"\n", limit: MAX_LINE_BYTES });
         cx.set_timeout(settings.login_timeout);
-        self.reply(cx, 220, &settings.banner)
+        Self::answer(cx, |out| reply::text(out, 220, &settings.banner))
     }
 
     fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Handled {

@@ -1,5 +1,7 @@
 //! `protocol = "ftp"`: who may log in, and what they may do then.
 
+mod limits;
+mod passive;
 mod users;
 
 use std::rc::Rc;
@@ -7,7 +9,7 @@ use std::rc::Rc;
 use medusa_ftp::{Authorizer, FtpService, FtpSettings};
 
 use crate::config::build::{Serving, Setup};
-use crate::config::kind::Text;
+use crate::config::kind::{Bytes, Flag};
 use crate::config::section::Section;
 use crate::config::server::Plan;
 
@@ -33,28 +35,55 @@ impl Setup for FtpSetup {
 
 /// Reads what an FTP server has.
 pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> {
-    let defaults = FtpSettings::default();
-    let banner = section.or(
+    let mut settings = FtpSettings::default();
+    settings.banner = section.or(
         "banner",
-        "The first line that a client reads.",
-        &Text("a line of text"),
-        defaults.banner.clone(),
+        "What a client reads first; it may have several lines.",
+        &Bytes(users::MAX_TEXT),
+        settings.banner,
+    );
+    settings.active = section.or(
+        "active",
+        "Whether the server connects to clients (PORT, EPRT); only ever to their own address.",
+        &Flag,
+        settings.active,
+    );
+    settings.atomic_uploads = section.or(
+        "atomic_uploads",
+        "Whether an upload takes its name only when it is complete.",
+        &Flag,
+        settings.atomic_uploads,
+    );
+    section.section(
+        "limits",
+        "How long clients may take, how many may come, how often they may guess, how fast data \
+         goes.",
+        |section| limits::limits(section, &mut settings),
+    );
+    section.section(
+        "passive",
+        "Where clients are told to connect for data (PASV, EPSV).",
+        |section| passive::passive(section, &mut settings),
     );
     let anonymous = section.maybe_section(
         "anonymous",
         "Lets anybody in, as `anonymous` or `ftp` and with any password. Left out: nobody.",
         |section| users::anonymous(section, trees),
     );
-    if !section.has("anonymous") {
-        section.add_here("nobody can log in", "give it [server.anonymous]");
+    let users = users::users(section, trees);
+    if !["anonymous", "user", "passwords"].into_iter().any(|key| section.has(key)) {
+        section.add_here("nobody can log in", "give it [server.anonymous] or [[server.user]]");
     }
     let anonymous = match anonymous {
         None => None,
         Some(made) => Some(made?),
     };
-    let settings = FtpSettings { banner, ..defaults };
+    let users = users?;
     Some(Box::new(move |build| {
-        let anonymous = anonymous.map(|plan| plan.build(build));
-        Ok(Box::new(FtpSetup { settings, authorizers: anonymous.into_iter().collect() }))
+        // The first that decides about a name is asked; virtual users decide about all.
+        let mut authorizers: Vec<Rc<dyn Authorizer>> = Vec::new();
+        authorizers.extend(anonymous.map(|plan| plan.build(build)));
+        authorizers.extend(users.build(build)?);
+        Ok(Box::new(FtpSetup { settings, authorizers }))
     }))
 }

@@ -1,13 +1,34 @@
-//! Who may log in: `[server.anonymous]`.
+//! Who may log in: `[server.anonymous]` and `[[server.user]]`.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use medusa_fs::Persona;
-use medusa_ftp::{Anonymous, Authorizer, Permissions};
+use medusa_auth::{Checker, CheckerSettings};
+use medusa_core::Rate;
+use medusa_fs::{Persona, VirtualPath};
+use medusa_ftp::authorizer::ANONYMOUS_NAMES;
+use medusa_ftp::limits::MAX_USER_BYTES;
+use medusa_ftp::{Anonymous, Authorizer, Permissions, User, VirtualUsers};
 
+use crate::config::Span;
 use crate::config::build::Build;
-use crate::config::kind::{Name, Parsed};
+use crate::config::kind::{Bytes, FilePath, Name, Number, Parsed, Text};
+use crate::config::limits::bandwidth;
+use crate::config::problem::Problem;
 use crate::config::section::Section;
+use crate::life::directory_of;
+
+/// Users of one server.
+const MAX_USERS: usize = 4096;
+
+/// Directories in which a user may do something else than elsewhere.
+const MAX_DIRECTORIES: usize = 256;
+
+/// Bytes of a text that clients read.
+pub(super) const MAX_TEXT: usize = 4096;
+
+/// What a user is told who has logged in.
+const WELCOME: &str = "Logged in.";
 
 /// The letters of what may be done.
 fn permissions() -> Parsed<Permissions> {
@@ -19,24 +40,186 @@ fn permissions() -> Parsed<Permissions> {
     }
 }
 
-/// Anonymous users as the configuration has them.
-pub(super) struct AnonymousPlan {
+/// What is said of anybody who may log in.
+struct Somebody {
     files: String,
     permissions: Permissions,
+    directories: Vec<(VirtualPath, Permissions)>,
+    sessions: Option<usize>,
+    send_rate: Option<Rate>,
+    receive_rate: Option<Rate>,
+    welcome: String,
 }
+
+impl Somebody {
+    fn build(self, name: &str, build: &Build<'_>) -> User {
+        let tree = build.tree(&self.files);
+        let mut user = User::new(name, tree, Persona::Process, self.permissions);
+        for (directory, permissions) in self.directories {
+            user.rights = user.rights.within(directory, permissions);
+        }
+        user.sessions = self.sessions;
+        (user.send_rate, user.receive_rate) = (self.send_rate, self.receive_rate);
+        user.welcome = self.welcome;
+        user
+    }
+}
+
+/// Reads what is said of anybody who may log in.
+fn somebody(section: &mut Section<'_>, trees: &[String]) -> Option<Somebody> {
+    let named = Name { what: "a file tree", names: trees };
+    let files = section.needed("files", "The tree that they see; its root is their home.", &named);
+    let permissions = section.or(
+        "permissions",
+        "What they may do there; the tree must take writes (`writable`) for some of it.",
+        &permissions(),
+        Permissions::READ,
+    );
+    let directories = section.tables(
+        "directory",
+        "A directory in which they may do something else. The deepest one counts.",
+        MAX_DIRECTORIES,
+        directory,
+    );
+    let sessions = section.maybe(
+        "sessions",
+        "Sessions of one name at once. Left out: any number.",
+        &Number(1..=u64::from(u32::MAX)),
+    );
+    let send_rate = bandwidth(
+        section,
+        "send_rate",
+        "Bytes a second that are sent to all sessions of one name together. Left out: any.",
+    );
+    let receive_rate = bandwidth(
+        section,
+        "receive_rate",
+        "Bytes a second that are read from all sessions of one name together. Left out: any.",
+    );
+    let welcome = section.or(
+        "welcome",
+        "What they read when they have logged in; it may have several lines.",
+        &Bytes(MAX_TEXT),
+        WELCOME.to_owned(),
+    );
+    let directories: Option<Vec<_>> = directories.into_iter().collect();
+    Some(Somebody {
+        files: files?,
+        permissions,
+        directories: directories?,
+        sessions: sessions.map(|n| n as usize),
+        send_rate,
+        receive_rate,
+        welcome,
+    })
+}
+
+fn directory(section: &mut Section<'_>) -> Option<(VirtualPath, Permissions)> {
+    let at = section.needed(
+        "at",
+        "The directory; it holds for all that is beneath it, too.",
+        &Text("a path in the tree, as \"/incoming\""),
+    );
+    let permissions = section.needed("permissions", "What they may do there.", &permissions());
+    let at = at?;
+    let path = VirtualPath::parse(at.as_bytes()).ok().filter(|_| at.starts_with('/'));
+    let Some(path) = path else {
+        section.advise("at", "`at` takes a path in the tree", "as \"/incoming\"");
+        return None;
+    };
+    Some((path.path, permissions?))
+}
+
+/// Anonymous users as the configuration has them.
+pub(super) struct AnonymousPlan(Somebody);
 
 impl AnonymousPlan {
     pub(super) fn build(self, build: &Build<'_>) -> Rc<dyn Authorizer> {
-        let tree = build.tree(&self.files);
-        Rc::new(Anonymous::with(tree, Persona::Process, self.permissions))
+        let user = self.0.build("anonymous", build);
+        Rc::new(Anonymous::new(User { is_anonymous: true, ..user }))
     }
 }
 
 /// Reads `[server.anonymous]`.
 pub(super) fn anonymous(section: &mut Section<'_>, trees: &[String]) -> Option<AnonymousPlan> {
-    let named = Name { what: "a file tree", names: trees };
-    let files = section.needed("files", "The tree that they see.", &named);
-    let permissions =
-        section.or("permissions", "What they may do there.", &permissions(), Permissions::READ);
-    Some(AnonymousPlan { files: files?, permissions })
+    somebody(section, trees).map(AnonymousPlan)
+}
+
+/// Virtual users as the configuration has them.
+pub(super) struct UsersPlan {
+    /// Nothing without users.
+    passwords: Option<PathBuf>,
+    /// Where the file is named.
+    place: Span,
+    users: Vec<(String, Somebody)>,
+}
+
+impl UsersPlan {
+    pub(super) fn build(self, build: &Build<'_>) -> Result<Option<Rc<dyn Authorizer>>, Problem> {
+        let Some(passwords) = self.passwords else { return Ok(None) };
+        let checker = Checker::new(passwords, CheckerSettings::default());
+        let checker = checker.map_err(|e| Problem::new(self.place, e))?;
+        let users = self.users.into_iter().map(|(name, user)| user.build(&name, build));
+        Ok(Some(Rc::new(VirtualUsers::new(checker, users))))
+    }
+}
+
+/// Reads `passwords` and `[[server.user]]`.
+pub(super) fn users(section: &mut Section<'_>, trees: &[String]) -> Option<UsersPlan> {
+    let passwords = section.maybe(
+        "passwords",
+        "The password file of the users (`medusa passwd`); the server reads it again when it \
+         changes.",
+        &FilePath,
+    );
+    let mut seen = Vec::new();
+    if section.has("anonymous") {
+        seen.extend(ANONYMOUS_NAMES.map(str::to_owned));
+    }
+    let users = section.tables(
+        "user",
+        "A user of this server's own, whose password stands in `passwords`.",
+        MAX_USERS,
+        |section| user(section, trees, &mut seen),
+    );
+    if let Some(file) = &passwords {
+        // The directory, since the file is replaced when it is changed.
+        section.need(|needs| needs.read.push(directory_of(file)));
+        // Told here, with all else that is wrong.
+        if let Err(error) = Checker::new(file.clone(), CheckerSettings::default()) {
+            section.refuse("passwords", error);
+        }
+    }
+    if section.has("user") != section.has("passwords") {
+        let (what, help) = if section.has("user") {
+            ("there are users without passwords", "name the password file: `passwords`")
+        } else {
+            ("there are passwords, and no users", "give it [[server.user]]")
+        };
+        section.add_here(what, help);
+        return None;
+    }
+    let place = section.place("passwords");
+    let users: Option<Vec<_>> = users.into_iter().collect();
+    Some(UsersPlan { passwords, place, users: users? })
+}
+
+fn user(
+    section: &mut Section<'_>,
+    trees: &[String],
+    seen: &mut Vec<String>,
+) -> Option<(String, Somebody)> {
+    let name = section.needed("name", "The name to log in with.", &Text("the name of a user"));
+    let user = somebody(section, trees);
+    let name = name?;
+    if name.len() > MAX_USER_BYTES {
+        section.refuse("name", format!("a name has at most {MAX_USER_BYTES} bytes"));
+        return None;
+    }
+    if seen.contains(&name) {
+        let what = format!("there is somebody called `{}` already", name.escape_debug());
+        section.refuse("name", what);
+    }
+    seen.push(name.clone());
+    Some((name, user?))
 }

@@ -14,6 +14,20 @@ pub fn line(out: &mut Vec<u8>, code: u16, text: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends a reply with a text that may have several lines.
+pub fn text(out: &mut Vec<u8>, code: u16, text: &str) {
+    let mut lines = text.lines().peekable();
+    loop {
+        let next = lines.next().unwrap_or_default();
+        if lines.peek().is_none() {
+            return line(out, code, next);
+        }
+        begin(out, code, b'-');
+        push_text(out, next.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Appends a reply of several lines: the first and the last have the code, those between are put
 /// in by `middle`, each by one call.
 pub fn lines(
@@ -91,6 +105,17 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn texts_of_any_number_of_lines() {
+        for (given, made_of_it) in [
+            ("", "230 \r\n"),
+            ("Hello.\n", "230 Hello.\r\n"),
+            ("a\r\n\n230 b\tc", "230-a\r\n230-\r\n230 230 b?c\r\n"),
+        ] {
+            assert_eq!(made(|out| text(out, 230, given)), made_of_it);
+        }
     }
 
     #[test]

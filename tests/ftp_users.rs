@@ -1,0 +1,156 @@
+//! FTP as a configuration has it: users, what they may do, where clients are told to connect, and
+//! reloads.
+#![allow(missing_docs)]
+
+mod server;
+
+use std::fs;
+use std::path::Path;
+
+use medusa_auth::{file, password};
+use rustix::process::Signal;
+use server::ftp::Client;
+use server::{Server, medusa};
+use tempfile::TempDir;
+
+const CONFIGURATION: &str = r#"
+[files.pub]
+path = "pub"
+
+[files.ann]
+path = "ann"
+writable = true
+
+[[server]]
+protocol = "ftp"
+listen = "127.0.0.1:0"
+banner = "Hello."
+passwords = "passwords"
+
+[server.passive]
+ports = "PORTS"
+
+[[server.passive.announce]]
+to = "127.0.0.0/8"
+address = "localhost"
+
+[server.limits]
+login_delay = "0ms"
+
+[server.anonymous]
+files = "pub"
+sessions = 2
+
+[[server.user]]
+name = "ann"
+files = "ann"
+permissions = "elradfmwMT"
+welcome = "Good morning, Ann."
+
+[[server.user.directory]]
+at = "/kept"
+permissions = "elr"
+"#;
+
+struct Place {
+    directory: TempDir,
+    /// Ports that were free when they were looked for.
+    ports: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        for name in ["pub", "ann", "ann/kept"] {
+            fs::create_dir(directory.path().join(name)).expect("it is made");
+        }
+        fs::write(directory.path().join("pub/f"), "public").expect("it is written");
+        fs::write(directory.path().join("ann/kept/f"), "kept").expect("it is written");
+        let hash = password::hash(b"secret").expect("it is hashed");
+        let text = file::edit("", "ann", Some(&hash)).expect("added");
+        let text = file::edit(&text, "bob", Some(&hash)).expect("added");
+        fs::write(directory.path().join("passwords"), text).expect("it is written");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let first = free.local_addr().expect("it is bound").port().min(u16::MAX - 99);
+        Self { directory, ports: format!("{first}-{}", first + 99) }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, text: &str) {
+        let text = text.replace("PORTS", &self.ports);
+        fs::write(self.path().join("m.toml"), text).expect("it is written");
+    }
+
+    fn start(&self) -> Server {
+        self.write(CONFIGURATION);
+        Server::start(medusa(["serve", "--config"]).arg(self.path().join("m.toml")))
+    }
+}
+
+#[test]
+fn each_user_has_a_tree_and_rights_of_their_own() {
+    let place = Place::new();
+    let server = place.start();
+    let mut anybody = Client::logged_in(server.ftp(), "anonymous", "me@example.org");
+    assert_eq!(anybody.fetch("RETR f").0, b"public");
+    assert!(anybody.put("STOR new", b"x").starts_with("550 "));
+    let mut ann = Client::connect(server.ftp());
+    ann.say("USER ann");
+    assert_eq!(ann.say("PASS secret"), "230 Good morning, Ann.\r\n");
+    ann.say("TYPE I");
+    assert!(ann.put("STOR new", b"of Ann").starts_with("226 "));
+    assert_eq!(fs::read(place.path().join("ann/new")).expect("it is there"), b"of Ann");
+    assert_eq!(ann.fetch("RETR kept/f").0, b"kept");
+    for command in ["DELE kept/f", "MKD kept/d", "RNFR kept/f", "CWD /../pub", "RETR ../pub/f"] {
+        assert!(ann.say(command).starts_with("55"), "{command}");
+    }
+    assert!(ann.put("STOR kept/new", b"x").starts_with("550 "));
+    for (name, password) in [("ann", "wrong"), ("bob", "secret"), ("nobody", "secret")] {
+        let mut client = Client::connect(server.ftp());
+        client.say(&format!("USER {name}"));
+        assert!(client.say(&format!("PASS {password}")).starts_with("530 "), "{name}");
+    }
+    let _second = Client::logged_in(server.ftp(), "ftp", "");
+    let mut third = Client::connect(server.ftp());
+    third.say("USER ftp");
+    assert!(third.say("PASS x").starts_with("530 "));
+}
+
+#[test]
+fn clients_are_told_a_port_of_the_range_at_an_address_that_has_a_name() {
+    let place = Place::new();
+    let server = place.start();
+    let mut client = Client::logged_in(server.ftp(), "ftp", "x");
+    let said = client.say("PASV");
+    let numbers = said.split(['(', ')']).nth(1).unwrap_or_else(|| panic!("{said}"));
+    let numbers: Vec<u16> = numbers.split(',').map(|n| n.parse().expect("a number")).collect();
+    assert_eq!(numbers[..4], [127, 0, 0, 1]);
+    let (first, last) = place.ports.split_once('-').expect("a range");
+    let port = numbers[4] * 256 + numbers[5];
+    let range = first.parse::<u16>().expect("a port")..=last.parse().expect("a port");
+    assert!(range.contains(&port), "{port} in {range:?}");
+}
+
+#[test]
+fn a_reload_changes_users_and_keeps_sessions() {
+    let place = Place::new();
+    let server = place.start();
+    let mut ann = Client::logged_in(server.ftp(), "ann", "secret");
+    let bob = CONFIGURATION.replace("name = \"ann\"", "name = \"bob\"").replace("Hello.", "New.");
+    place.write(&bob);
+    server.signal(Signal::HUP);
+    server.wait_for_line("reloaded");
+    let mut late = Client::connect(server.ftp());
+    late.say("USER ann");
+    assert!(late.say("PASS secret").starts_with("530 "));
+    Client::logged_in(server.ftp(), "bob", "secret");
+    assert!(ann.put("STOR more", b"yet").starts_with("226 "), "who is in goes on");
+    place.write(&bob.replace("secret", "").replace("elradfmwMT", "rx"));
+    server.signal(Signal::HUP);
+    let line = server.wait_for_line("not reloaded");
+    assert!(line.contains("m.toml"), "{line}");
+    Client::logged_in(server.ftp(), "bob", "secret");
+}
