@@ -97,7 +97,7 @@ pub(crate) struct Serve {
     pub(crate) max_connections: Option<u32>,
 
     /// What to log on standard error. `info`, `debug` and `trace` include a line for each request,
-    /// unless --access-log says where those go.
+    /// unless --access-log says where those go, and for each transfer by FTP.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
 

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use medusa_core::Handle;
+use medusa_ftp::{Event, Events, RecordForm};
 use medusa_http::access_log::{AccessLog, Form};
 use medusa_log::{DiagnosticsOptions, Lines, Logs, OpenError};
 
 use crate::command::LogLevel;
-use crate::config::{AccessPlan, Log, Problem};
+use crate::config::{AccessPlan, Log, Problem, TransfersPlan};
 
 /// Says what becomes of diagnostics.
 pub(crate) fn set_diagnostics(logs: &Logs, log: &Log) -> Result<(), OpenError> {
@@ -43,5 +44,30 @@ impl AccessLog for Access {
 
     fn form(&self) -> Form {
         self.form
+    }
+}
+
+/// Opens a log of transfers.
+pub(crate) fn transfers(
+    logs: &Logs,
+    handle: &Handle,
+    plan: &TransfersPlan,
+) -> Result<Rc<dyn Events>, Problem> {
+    let lines = logs.lines(handle, &plan.to, plan.form == RecordForm::Json);
+    let lines = lines.map_err(|e| Problem::new(plan.span.clone(), e.to_string()))?;
+    Ok(Rc::new(Transfers { lines, form: plan.form, handle: handle.clone() }))
+}
+
+/// Lines of transfers on their way to a log.
+struct Transfers {
+    lines: Rc<Lines>,
+    form: RecordForm,
+    handle: Handle,
+}
+
+impl Events for Transfers {
+    fn event(&self, event: &Event<'_>) {
+        let now = self.handle.unix_time();
+        self.lines.line(&mut |out| event.record(self.form, now, out));
     }
 }

@@ -57,8 +57,14 @@ fn check(source: Source) -> Result<(), Failure> {
     let loaded = config::load(&source, None, false).map_err(Failure::Usage)?;
     let text = loaded.text;
     let coder = Coder::new(loaded.config.coding.clone());
-    let build =
-        config::Build { trees: &loaded.trees, logs: None, access: None, coder, scripts: &[] };
+    let build = config::Build {
+        trees: &loaded.trees,
+        logs: None,
+        access: None,
+        transfers: None,
+        coder,
+        scripts: &[],
+    };
     let summary = loaded.config.summary();
     config::build(loaded.config.servers, &build)
         .map_err(|problem| Failure::Usage(text.show_one(problem)))?;

@@ -208,9 +208,11 @@ impl Running {
         let scripts = Scripts::new(&handle, config.script.memory);
         let ready = load_at_once(&scripts, &needs.scripts).map_err(|p| text.show_one(p))?;
         let access = config.log.access.as_ref();
+        let transfers = config.log.transfers.as_ref();
         let coder = Coder::new(config.coding);
         let logged = Some((&logs, &handle));
-        let build = Build { trees: &trees, logs: logged, access, coder, scripts: &ready };
+        let build =
+            Build { trees: &trees, logs: logged, access, transfers, coder, scripts: &ready };
         let built = config::build(config.servers, &build).map_err(|p| text.show_one(p))?;
         let plan = Plan::new(built, &[]);
         let bound = reactor.change_listeners(plan.change).map_err(|e| {
@@ -304,8 +306,9 @@ impl Running {
         let summary = config.summary();
         let Config { process, log, coding, script, servers: plans, .. } = config;
         let logs = Some((&self.logs, &self.handle));
-        let (access, coder) = (log.access.as_ref(), Coder::new(coding));
-        let build = Build { trees: &trees, logs, access, coder, scripts: &ready };
+        let (access, transfers) = (log.access.as_ref(), log.transfers.as_ref());
+        let coder = Coder::new(coding);
+        let build = Build { trees: &trees, logs, access, transfers, coder, scripts: &ready };
         let built = match config::build(plans, &build) {
             Ok(built) => built,
             Err(problem) => return self.end(&Err(text.show_one(problem))),

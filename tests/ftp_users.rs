@@ -5,12 +5,13 @@
 mod server;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use medusa_auth::{file, password};
 use rustix::process::Signal;
 use server::ftp::Client;
-use server::{Server, medusa};
+use server::{PATIENCE, Server, medusa};
 use tempfile::TempDir;
 
 const CONFIGURATION: &str = r#"
@@ -153,4 +154,84 @@ fn a_reload_changes_users_and_keeps_sessions() {
     let line = server.wait_for_line("not reloaded");
     assert!(line.contains("m.toml"), "{line}");
     Client::logged_in(server.ftp(), "bob", "secret");
+}
+
+/// Waits until a file has so many lines; gives them.
+fn lines_of(path: &Path, many: usize) -> Vec<String> {
+    let begin = std::time::Instant::now();
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= many && text.ends_with('\n') {
+            return text.lines().map(str::to_owned).collect();
+        }
+        assert!(begin.elapsed() < PATIENCE, "{text}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn transfers_and_logins_are_logged_and_logs_are_opened_anew() {
+    let place = Place::new();
+    let log = place.path().join("ftp.log");
+    place.write(&format!("{CONFIGURATION}[server.log]\nto = \"ftp.log\"\nform = \"json\"\n"));
+    let mut command = medusa(["serve", "--config"]);
+    let server = Server::start(command.arg(place.path().join("m.toml")));
+    let mut ann = Client::logged_in(server.ftp(), "ann", "secret");
+    assert!(ann.put("STOR a \"b\"", b"content").starts_with("226 "));
+    let data = ann.data();
+    assert!(ann.say("STOR half").starts_with('1'));
+    (&data).write_all(b"half").expect("it reads");
+    rustix::net::sockopt::set_socket_linger(&data, Some(std::time::Duration::ZERO)).expect("set");
+    drop(data);
+    assert!(ann.reply().starts_with("426 "));
+    let mut other = Client::connect(server.ftp());
+    other.say("USER bob");
+    assert!(other.say("PASS wrong").starts_with("530 "));
+    let before = place.path().join("ftp.log.before");
+    lines_of(&log, 4);
+    fs::rename(&log, &before).expect("it is moved");
+    server.signal(Signal::USR1);
+    let begin = std::time::Instant::now();
+    while !log.exists() {
+        assert!(begin.elapsed() < PATIENCE, "it is not opened anew");
+        std::thread::yield_now();
+    }
+    ann.say("QUIT");
+    let lines = [lines_of(&before, 4), lines_of(&log, 1)].concat();
+    let read = |line: &String| serde_json::from_str(line).expect("JSON");
+    let events: Vec<serde_json::Value> = lines.iter().map(read).collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|e| (e["event"].as_str().unwrap_or_default(), e["user"].as_str().unwrap_or_default()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("login", "ann"),
+            ("received", "ann"),
+            ("received", "ann"),
+            ("login failed", "bob"),
+            ("logout", "ann")
+        ]
+    );
+    for (event, path, bytes, complete) in
+        [(&events[1], "/a \"b\"", Some(7), true), (&events[2], "/half", None, false)]
+    {
+        assert_eq!(
+            (event["path"].as_str(), event["complete"].as_bool()),
+            (Some(path), Some(complete))
+        );
+        assert!(bytes.is_none() || event["bytes"].as_u64() == bytes, "{event}");
+        assert!(event["seconds"].is_f64() && event["client"] == "127.0.0.1", "{event}");
+    }
+}
+
+#[test]
+fn the_line_of_a_transfer_is_one_of_xferlog_on_standard_error() {
+    let place = Place::new();
+    let server = place.start();
+    let mut client = Client::logged_in(server.ftp(), "ftp", "x");
+    assert_eq!(client.fetch("RETR f").0, b"public");
+    let line = server.wait_for_line(" 127.0.0.1 6 /f b _ o a anonymous ftp 0 * c");
+    assert_eq!(line.split_whitespace().count(), 18, "{line}");
 }

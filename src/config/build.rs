@@ -8,12 +8,13 @@ use medusa_core::Handle;
 use medusa_core::inspect::Inspect;
 use medusa_core::reactor::ListenOptions;
 use medusa_fs::FileSystem;
+use medusa_ftp::Events;
 use medusa_http::Coder;
 use medusa_http::access_log::AccessLog;
 use medusa_log::Logs;
 use medusa_scripted::Script;
 
-use crate::config::log::AccessPlan;
+use crate::config::log::{AccessPlan, TransfersPlan};
 use crate::config::problem::Problem;
 use crate::config::server::{Listen, ServerPlan};
 use crate::config::trees::Trees;
@@ -25,6 +26,8 @@ pub(crate) struct Build<'a> {
     pub(crate) logs: Option<(&'a Logs, &'a Handle)>,
     /// Where requests are logged by servers that say nothing else.
     pub(crate) access: Option<&'a AccessPlan>,
+    /// Where transfers by FTP are logged by servers that say nothing else.
+    pub(crate) transfers: Option<&'a TransfersPlan>,
     /// Compresses on the fly, within bounds for all servers together.
     pub(crate) coder: Coder,
     /// The scripts that are loaded, in the order of the configuration; none where nothing is
@@ -50,6 +53,20 @@ impl Build<'_> {
         let plan = own.map_or(self.access, Option::as_ref);
         match (self.logs, plan) {
             (Some((logs, handle)), Some(plan)) => crate::log::access(logs, handle, plan).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens the log of transfers of a server that says this of it.
+    pub(crate) fn transfer_log(
+        &self,
+        own: Option<&Option<TransfersPlan>>,
+    ) -> Result<Option<Rc<dyn Events>>, Problem> {
+        let plan = own.map_or(self.transfers, Option::as_ref);
+        match (self.logs, plan) {
+            (Some((logs, handle)), Some(plan)) => {
+                crate::log::transfers(logs, handle, plan).map(Some)
+            }
             _ => Ok(None),
         }
     }

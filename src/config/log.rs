@@ -1,9 +1,10 @@
-//! `[log]`: diagnostics and the lines of requests.
+//! `[log]`: diagnostics, and the lines of requests and transfers.
 
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
+use medusa_ftp::RecordForm;
 use medusa_http::access_log::Form;
 use medusa_log::limits::KEPT_FILES;
 use medusa_log::{Destination, DiagnosticsForm, Facility, Rotate, SyslogAddress};
@@ -23,13 +24,20 @@ pub(crate) struct Log {
     pub(crate) to: Destination,
     pub(crate) form: DiagnosticsForm,
     pub(crate) access: Option<AccessPlan>,
+    pub(crate) transfers: Option<TransfersPlan>,
 }
 
 /// Where the lines of requests go.
+pub(crate) type AccessPlan = LinesPlan<Form>;
+
+/// Where the lines of FTP go.
+pub(crate) type TransfersPlan = LinesPlan<RecordForm>;
+
+/// Where the lines of a service go, and what they look like.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AccessPlan {
+pub(crate) struct LinesPlan<F> {
     pub(crate) to: Destination,
-    pub(crate) form: Form,
+    pub(crate) form: F,
     /// Where the destination is named.
     pub(crate) span: Span,
 }
@@ -115,35 +123,53 @@ pub(crate) fn log(section: &mut Section<'_>) -> Log {
         &Choice(&[("human", DiagnosticsForm::Human), ("json", DiagnosticsForm::Json)]),
         DiagnosticsForm::Human,
     );
+    // As the level says of everything else on standard error.
+    let shown = level >= LogLevel::Info;
+    let default = if shown { To::Log(Destination::Stderr) } else { To::Off };
     let access = section.section(
         "access",
         "The line that is logged for each request, by servers that say nothing else.",
-        |section| {
-            // As the level says of everything else on standard error.
-            let shown = level >= LogLevel::Info;
-            let default = if shown { To::Log(Destination::Stderr) } else { To::Off };
-            access(section, default)
-        },
+        |section| access(section, default.clone()),
+    );
+    let transfers = section.section(
+        "transfers",
+        "The line that is logged for each transfer by FTP, by servers that say nothing else.",
+        |section| transfers(section, default),
     );
     let To::Log(to) = to else { unreachable!("diagnostics are not off, but by their level") };
     need(section, &to);
-    Log { level, to, form, access }
+    Log { level, to, form, access, transfers }
 }
 
 /// Reads where the lines of requests go, and what they look like.
 pub(crate) fn access(section: &mut Section<'_>, default: To) -> Option<AccessPlan> {
+    const FORMS: Choice<Form> =
+        Choice(&[("combined", Form::Combined), ("common", Form::Common), ("json", Form::Json)]);
+    lines(section, default, "What it looks like.", &FORMS)
+}
+
+/// Reads where the lines of transfers go, and what they look like.
+pub(crate) fn transfers(section: &mut Section<'_>, default: To) -> Option<TransfersPlan> {
+    const FORMS: Choice<RecordForm> =
+        Choice(&[("xferlog", RecordForm::Xferlog), ("json", RecordForm::Json)]);
+    let doc =
+        "What it looks like. In JSON there are lines of logins too, also of those that failed.";
+    lines(section, default, doc, &FORMS)
+}
+
+fn lines<F: Copy + PartialEq + Default>(
+    section: &mut Section<'_>,
+    default: To,
+    what_form: &'static str,
+    forms: &Choice<F>,
+) -> Option<LinesPlan<F>> {
     let to = section.or(
         "to",
         "Where it goes. A file is made if it is missing, its directory must exist.",
         &ToKind { may_be_off: true },
         default,
     );
-    let form = section.or(
-        "form",
-        "What it looks like.",
-        &Choice(&[("combined", Form::Combined), ("common", Form::Common), ("json", Form::Json)]),
-        Form::Combined,
-    );
+    let form = section.or("form", what_form, forms, F::default());
     let rotate = section.section(
         "rotate",
         "When a file becomes `FILE.1`, what was that `FILE.2`, and so on.",
@@ -182,7 +208,7 @@ pub(crate) fn access(section: &mut Section<'_>, default: To) -> Option<AccessPla
         }
     }
     need(section, &to);
-    Some(AccessPlan { to, form, span: section.place("to") })
+    Some(LinesPlan { to, form, span: section.place("to") })
 }
 
 /// Says which directory is needed to write there, and to begin new files.

@@ -37,7 +37,7 @@ use medusa_http::CodingOptions;
 
 pub(crate) use crate::config::build::{Build, Built, Serving, Setup, build};
 use crate::config::kind::{Choice, DAY, Flag, Number, SECOND, Text as Words, Time};
-pub(crate) use crate::config::log::{AccessPlan, Log};
+pub(crate) use crate::config::log::{AccessPlan, Log, TransfersPlan};
 pub(crate) use crate::config::problem::Problem;
 use crate::config::problem::Problems;
 use crate::config::record::Record;

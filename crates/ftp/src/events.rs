@@ -5,8 +5,6 @@ use std::time::Duration;
 use medusa_core::Peer;
 use medusa_fs::VirtualPath;
 
-use crate::wire::reply::push_text;
-
 /// Hears what happens; on the loop's thread, so it must not block.
 pub trait Events {
     /// Something has happened.
@@ -74,61 +72,4 @@ pub struct Transfer<'a> {
     /// Whether all of it went; if not, what was received has left nothing behind, unless it was
     /// written into a file that was there before.
     pub complete: bool,
-}
-
-impl Transfer<'_> {
-    /// Appends the line of xferlog, as wu-ftpd introduced it.
-    pub fn xferlog(&self, out: &mut Vec<u8>) {
-        let seconds = i64::try_from(self.ended.as_secs()).unwrap_or(i64::MAX);
-        let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-        let took = self.took.as_secs_f64().round().max(1.0);
-        let host = self.peer.ip().map_or_else(|| self.peer.to_string(), |ip| ip.to_string());
-        let date = time.strftime("%a %b %e %H:%M:%S %Y");
-        out.extend_from_slice(format!("{date} {took} {host} {} ", self.bytes).as_bytes());
-        push_word(out, self.path.as_bytes());
-        out.extend_from_slice(if self.ascii { b" a _ " } else { b" b _ " });
-        out.push(if self.direction == Direction::Sent { b'o' } else { b'i' });
-        out.extend_from_slice(if self.is_anonymous { b" a " } else { b" r " });
-        push_word(out, self.user.as_bytes());
-        out.extend_from_slice(if self.complete { b" ftp 0 * c\n" } else { b" ftp 0 * i\n" });
-    }
-}
-
-/// Appends a word: a space would begin the next one.
-fn push_word(out: &mut Vec<u8>, word: &[u8]) {
-    let begin = out.len();
-    push_text(out, word);
-    for byte in &mut out[begin..] {
-        if *byte == b' ' {
-            *byte = b'_';
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_xferlog() {
-        let path = VirtualPath::parse(b"/a b\n").expect("a path").path;
-        let transfer = Transfer {
-            user: "ann",
-            is_anonymous: false,
-            peer: Peer::V4([10, 0, 0, 1].into(), 5000),
-            direction: Direction::Received,
-            path: &path,
-            bytes: 42,
-            took: Duration::from_millis(2600),
-            ended: Duration::from_secs(1_000_000_000),
-            ascii: false,
-            complete: false,
-        };
-        let mut line = Vec::new();
-        transfer.xferlog(&mut line);
-        assert_eq!(
-            String::from_utf8(line).expect("text"),
-            "Sun Sep  9 01:46:40 2001 3 10.0.0.1 42 /a_b? b _ i r ann ftp 0 * i\n"
-        );
-    }
 }

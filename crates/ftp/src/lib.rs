@@ -5,7 +5,7 @@
 //! connection), `commands` (what each command does), `data` (the connections that files go over),
 //! [`announce`] (where clients are told to connect),
 //! [`authorizer`] (who may do what), [`guard`] (how many may come, and how often they may guess),
-//! [`events`] (what is told of it), [`service`] (what all sessions share).
+//! [`events`] and [`records`] (what is told of it), [`service`] (what all sessions share).
 //!
 //! The one design choice: whatever might block runs on a helper thread and comes back to the session
 //! as a task. While one is out the session takes no further command, so that replies keep the order
@@ -23,6 +23,7 @@ pub mod limits;
 mod listing;
 mod passive;
 mod reading;
+pub mod records;
 pub mod service;
 mod session;
 mod sink;
@@ -34,4 +35,5 @@ pub use announce::{Announced, Announcement};
 pub use authorizer::{Anonymous, Authorizer, Permissions, Rights, User, Verdict, VirtualUsers};
 pub use events::{Event, Events, Transfer};
 pub use limits::FtpSettings;
+pub use records::RecordForm;
 pub use service::FtpService;

@@ -6,10 +6,12 @@ mod users;
 
 use std::rc::Rc;
 
-use medusa_ftp::{Authorizer, FtpService, FtpSettings};
+use medusa_ftp::{Authorizer, Events, FtpService, FtpSettings};
+use medusa_log::Destination;
 
 use crate::config::build::{Serving, Setup};
 use crate::config::kind::{Bytes, Flag};
+use crate::config::log::{To, transfers};
 use crate::config::section::Section;
 use crate::config::server::Plan;
 
@@ -17,19 +19,20 @@ use crate::config::server::Plan;
 struct FtpSetup {
     settings: FtpSettings,
     authorizers: Vec<Rc<dyn Authorizer>>,
+    events: Vec<Rc<dyn Events>>,
 }
 
 impl Setup for FtpSetup {
     fn start(self: Box<Self>) -> Serving {
-        let Self { settings, authorizers } = *self;
-        let service = Rc::new(FtpService::new(settings, authorizers, Vec::new()));
+        let Self { settings, authorizers, events } = *self;
+        let service = Rc::new(FtpService::new(settings, authorizers, events));
         Serving { service: service.clone(), inspect: service.inspect(), itself: service }
     }
 
     fn replace(self: Box<Self>, running: &Serving) {
-        let Self { settings, authorizers } = *self;
+        let Self { settings, authorizers, events } = *self;
         let service = running.itself.downcast_ref::<FtpService>().expect("both speak FTP");
-        service.replace(settings, authorizers, Vec::new());
+        service.replace(settings, authorizers, events);
     }
 }
 
@@ -65,6 +68,12 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         "Where clients are told to connect for data (PASV, EPSV).",
         |section| passive::passive(section, &mut settings),
     );
+    let log = section.maybe_section(
+        "log",
+        "The line that is logged for each transfer with this server. Left out: as [log.transfers] \
+         says.",
+        |section| transfers(section, To::Log(Destination::Stderr)),
+    );
     let anonymous = section.maybe_section(
         "anonymous",
         "Lets anybody in, as `anonymous` or `ftp` and with any password. Left out: nobody.",
@@ -80,10 +89,11 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
     };
     let users = users?;
     Some(Box::new(move |build| {
+        let events = build.transfer_log(log.as_ref())?.into_iter().collect();
         // The first that decides about a name is asked; virtual users decide about all.
         let mut authorizers: Vec<Rc<dyn Authorizer>> = Vec::new();
         authorizers.extend(anonymous.map(|plan| plan.build(build)));
         authorizers.extend(users.build(build)?);
-        Ok(Box::new(FtpSetup { settings, authorizers }))
+        Ok(Box::new(FtpSetup { settings, authorizers, events }))
     }))
 }
