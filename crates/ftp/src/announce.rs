@@ -70,6 +70,11 @@ impl Names {
         Self::new(Arc::new(|name| Ok((name, 0).to_socket_addrs()?.map(|a| a.ip()).collect())))
     }
 
+    /// The address of a name, if it is known.
+    pub(crate) fn known(&self, name: &str) -> Option<Ipv4Addr> {
+        self.0.known.borrow().get(name)?.address
+    }
+
     /// Forgets what is not announced any more.
     pub(crate) fn keep(&self, announce: &[Announcement]) {
         let is_told = |name: &str| {

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use medusa_core::Bandwidth;
 use medusa_core::inspect::{Inspect, Node, Value};
@@ -31,6 +31,21 @@ struct Counts {
 struct Failures {
     tries: u32,
     last: Instant,
+}
+
+impl Failures {
+    /// For how long nobody is let in yet; `None` if anybody is.
+    fn ban_left(&self, settings: &FtpSettings, now: Instant) -> Option<Duration> {
+        let left = (self.last + settings.ban_time).saturating_duration_since(now);
+        (self.tries >= settings.ban_tries && !left.is_zero()).then_some(left)
+    }
+}
+
+/// An address from which nobody is let in; of IPv6, the network of 64 bits that begins with it.
+pub(crate) struct Ban {
+    pub(crate) address: IpAddr,
+    pub(crate) tries: u32,
+    pub(crate) left: Duration,
 }
 
 /// What the sessions of one user share, for as long as there are any.
@@ -91,10 +106,8 @@ impl Guard {
             return Err(Turned::Full);
         }
         if let Some(address) = address {
-            let banned = counts.failures.get(&address).is_some_and(|failures| {
-                failures.tries >= settings.ban_tries && now < failures.last + settings.ban_time
-            });
-            if banned {
+            let failures = counts.failures.get(&address);
+            if failures.is_some_and(|failures| failures.ban_left(settings, now).is_some()) {
                 return Err(Turned::Banned);
             }
             let open = counts.by_address.entry(address).or_default();
@@ -113,6 +126,28 @@ impl Guard {
         (counts.sessions, counts.by_user.len())
     }
 
+    /// Who is kept out, in the order of their addresses.
+    pub(crate) fn bans(&self, settings: &FtpSettings, now: Instant) -> Vec<Ban> {
+        let counts = self.0.borrow();
+        let mut addresses: Vec<_> = counts.failures.keys().copied().collect();
+        addresses.sort_unstable();
+        drop(counts);
+        addresses.into_iter().filter_map(|address| self.ban(address, settings, now)).collect()
+    }
+
+    /// How an address is kept out, if it is.
+    pub(crate) fn ban(&self, address: IpAddr, settings: &FtpSettings, now: Instant) -> Option<Ban> {
+        let counts = self.0.borrow();
+        let failures = counts.failures.get(&address)?;
+        let left = failures.ban_left(settings, now)?;
+        Some(Ban { address, tries: failures.tries, left })
+    }
+
+    /// Forgets that logins from an address have failed; says whether any had.
+    pub(crate) fn lift(&self, address: IpAddr) -> bool {
+        self.0.borrow_mut().failures.remove(&address).is_some()
+    }
+
     /// The names of those that are logged in.
     pub(crate) fn users(&self) -> Vec<String> {
         let mut names: Vec<_> = self.0.borrow().by_user.keys().cloned().collect();
@@ -127,6 +162,11 @@ impl Guard {
 }
 
 impl Admission {
+    /// Whether nobody is let in any more from where this session came from.
+    pub(crate) fn is_banned(&self, settings: &FtpSettings, now: Instant) -> bool {
+        self.address.is_some_and(|address| self.guard.ban(address, settings, now).is_some())
+    }
+
     /// Notes a failed login.
     pub(crate) fn failed(&self, settings: &FtpSettings, now: Instant) {
         let Some(address) = self.address else { return };
@@ -239,7 +279,7 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use medusa_fs::{Persona, TreeOptions};
 

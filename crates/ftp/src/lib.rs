@@ -26,6 +26,7 @@ mod reading;
 pub mod records;
 pub mod service;
 mod session;
+mod shown;
 mod sink;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! The FTP service: what all sessions of one server share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use medusa_core::inspect::{Inspect, Node, Value};
+use medusa_core::inspect::Inspect;
 use medusa_core::{Bandwidth, ChannelSettings, Handle, Peer, Protocol, Service};
 
 use crate::announce::{Names, Resolve};
@@ -14,6 +14,7 @@ use crate::guard::Guard;
 use crate::limits::FtpSettings;
 use crate::passive::Ports;
 use crate::session::{Refusal, Session};
+use crate::shown::Shown;
 
 /// Makes FTP sessions.
 pub struct FtpService {
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     /// Of all data connections together.
     pub(crate) bandwidth: Rc<Bandwidth>,
     pub(crate) figures: Figures,
+    /// The loop that it is used on.
+    pub(crate) clock: OnceCell<Handle>,
 }
 
 /// What a server was told; replaced as a whole.
@@ -88,8 +91,8 @@ impl FtpService {
     ) -> Self {
         let bandwidth = Bandwidth::new(settings.send_rate, settings.receive_rate);
         let setup = RefCell::new(Rc::new(Setup::new(settings, authorizers, events)));
-        let (guard, ports, figures) = Default::default();
-        Self { shared: Rc::new(Shared { setup, guard, ports, names, bandwidth, figures }) }
+        let (guard, ports, figures, clock) = Default::default();
+        Self { shared: Rc::new(Shared { setup, guard, ports, names, bandwidth, figures, clock }) }
     }
 
     /// Replaces everything that the service was told; sessions and figures go on. Whoever is logged
@@ -166,6 +169,7 @@ impl Service for FtpService {
 
     fn accept(&self, peer: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>> {
         let shared = &self.shared;
+        shared.clock.get_or_init(|| handle.clone());
         Some(match shared.guard.admit(peer.ip(), &shared.settings(), handle.now()) {
             Ok(admission) => Box::new(Session::new(shared.clone(), *peer, admission)),
             Err(turned) => {
@@ -177,47 +181,5 @@ impl Service for FtpService {
 
     fn settings(&self) -> Rc<ChannelSettings> {
         self.shared.setup().channel.clone()
-    }
-}
-
-struct Shown(Rc<Shared>);
-
-impl Inspect for Shown {
-    fn node(&self) -> Node {
-        let figures = &self.0.figures;
-        let settings = self.0.settings();
-        let (sessions, users) = self.0.guard.figures();
-        let mut node = Node::new("ftp")
-            .field("sessions", Value::Count(sessions as u64))
-            .field("users", Value::Count(users as u64))
-            .field("commands", Value::Count(figures.commands.get()))
-            .field("refused", Value::Count(figures.refused.get()))
-            .field("logins", Value::Count(figures.logins.get()))
-            .field("failed logins", Value::Count(figures.failed_logins.get()))
-            .field("turned away", Value::Count(figures.turned_away.get()))
-            .field("files sent", Value::Count(figures.sent.get()))
-            .field("files received", Value::Count(figures.received.get()))
-            .field("transfers failed", Value::Count(figures.failed.get()))
-            .field("limit of sessions", Value::Count(settings.sessions as u64))
-            .field("limit by address", Value::Count(settings.sessions_per_address as u64))
-            .field("login timeout", Value::Time(settings.login_timeout))
-            .field("idle timeout", Value::Time(settings.idle_timeout))
-            .field("data timeout", Value::Time(settings.data_timeout))
-            .field("stall timeout", Value::Time(settings.stall_timeout))
-            .field("passive ports in use", Value::Count(self.0.ports.len() as u64));
-        for (name, rate) in [
-            ("send rate of a transfer", settings.transfer_send_rate),
-            ("receive rate of a transfer", settings.transfer_receive_rate),
-        ] {
-            if let Some(rate) = rate {
-                node = node.field(name, Value::Text(rate.to_string()));
-            }
-        }
-        node.children = self.0.guard.users();
-        self.0.bandwidth.describe(node)
-    }
-
-    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
-        Some(self.0.guard.account(name)? as _)
     }
 }

@@ -7,6 +7,7 @@ use medusa_core::{Close, Context};
 use crate::authorizer::{User, Verdict};
 use crate::commands::{quota, transfer};
 use crate::events::Event;
+use crate::guard::Turned;
 use crate::limits::MAX_USER_BYTES;
 use crate::service::count;
 use crate::session::{Handled, Session, handle_of};
@@ -36,6 +37,11 @@ pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Contex
     let Some(name) = session.name.take() else {
         return session.reply(cx, 503, "Send the name first: USER <name>");
     };
+    // Sessions that were there before the ban guess no further.
+    if session.admission.is_banned(&session.shared.settings(), cx.now()) {
+        session.reply(cx, 421, Turned::Banned.text())?;
+        return Err(Close::Flush);
+    }
     let setup = session.shared.setup();
     let (handle, peer) = (handle_of(cx), session.peer);
     let slot = session.wait(cx);

@@ -102,6 +102,62 @@ fn whoever_guesses_is_sent_away_and_then_kept_away() {
     assert!(later.take_text().starts_with("220 "));
 }
 
+/// A ban held only for connections that came behind it, and nobody could lift it.
+#[test]
+fn a_ban_holds_for_sessions_that_are_there_is_shown_and_can_be_lifted() {
+    let settings = FtpSettings { ban_tries: 2, ..FtpSettings::default() };
+    let mut bench = Users::new(settings).bench();
+    bench.h.handle().mount("ftp", bench.service.inspect());
+    let other = bench.h.accept(&bench.service);
+    for _ in 0..2 {
+        bench.say("USER ann");
+        bench.say("PASS wrong");
+        bench.h.advance(Duration::from_secs(2));
+    }
+    other.send("USER ann\r\nPASS secret\r\n");
+    bench.h.run();
+    assert!(other.take_text().ends_with(
+        "421 Too many logins from your address have failed; try \
+                                         again later.\r\n"
+    ));
+    assert!(other.is_gone());
+    let Outcome::Node(node) = bench.h.inspect("ftp/bans") else { panic!("it is mounted") };
+    assert_eq!(node.children, ["198.51.100.1"]);
+    let Outcome::Node(node) = bench.h.inspect("ftp/bans/198.51.100.1") else { panic!("banned") };
+    assert_eq!(node.value("failed logins"), Some(&Value::Count(2)));
+    let now = bench.h.handle().unix_time();
+    let Some(Value::Date(until)) = node.value("until") else { panic!("{node:?}") };
+    let left = until.saturating_sub(now);
+    assert!(left <= Duration::from_secs(300) && left > Duration::from_secs(290), "{left:?}");
+    let lifted = bench.h.act("ftp/bans/198.51.100.1", "lift", &[]);
+    assert!(matches!(lifted, Outcome::Done(_)), "{lifted:?}");
+    assert!(matches!(bench.h.inspect("ftp/bans/198.51.100.1"), Outcome::Missing(_)));
+    let again = bench.h.accept(&bench.service);
+    again.send("USER ann\r\nPASS secret\r\n");
+    bench.h.run();
+    assert!(again.take_text().contains("\r\n230 "));
+}
+
+#[test]
+fn all_settings_are_shown() {
+    let settings = FtpSettings {
+        passive_ports: Some(5000..=5009),
+        announce: vec![crate::Announcement {
+            to: "10.0.0.0/8".parse().expect("a network"),
+            address: crate::Announced::Name("ftp.example.org".to_owned()),
+        }],
+        ..FtpSettings::default()
+    };
+    let mut bench = Bench::with(settings);
+    bench.h.handle().mount("ftp", bench.service.inspect());
+    let Outcome::Node(node) = bench.h.inspect("ftp/settings") else { panic!("it is mounted") };
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    assert_eq!(node.value("passive ports").cloned(), text("5000-5009"));
+    let told = node.value("announced to 10.0.0.0/8").cloned();
+    assert_eq!(told, text("ftp.example.org (not known yet)"));
+    assert_eq!(node.value("ban time"), Some(&Value::Time(Duration::from_secs(300))));
+}
+
 #[test]
 fn rights_are_by_directory() {
     let mut bench = Users::new(FtpSettings::default()).bench();

@@ -47,7 +47,7 @@ fn an_upload_past_the_quota_leaves_nothing() {
     }
     assert_eq!(bench.code("MKD n5"), 552);
     assert!(bench.put("STOR more", b"x").starts_with("552 "));
-    let Outcome::Node(node) = bench.h.inspect("ftp/ann") else { panic!("she is here") };
+    let Outcome::Node(node) = bench.h.inspect("ftp/users/ann") else { panic!("she is here") };
     assert_eq!(node.value("used bytes"), Some(&Value::Bytes(6)));
     assert_eq!(node.value("quota of files"), Some(&Value::Count(8)));
 }

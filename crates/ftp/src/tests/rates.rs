@@ -155,7 +155,9 @@ fn all_sessions_of_a_user_share_a_bandwidth() {
             keeps_to(&mut transfers, 3..4, 12_000, step * 100);
             transfers.h.advance(Duration::from_millis(100));
         }
-        let Outcome::Node(node) = transfers.h.inspect("ftp/ann") else { panic!("she is here") };
+        let Outcome::Node(node) = transfers.h.inspect("ftp/users/ann") else {
+            panic!("she is here")
+        };
         assert_eq!(node.value("sessions"), Some(&Value::Count(3)));
         let limit = if up { "receive rate" } else { "send rate" };
         assert_eq!(node.value(limit), Some(&Value::Text("12000/s, 4000 at once".to_owned())));
@@ -177,6 +179,7 @@ fn all_users_share_the_bandwidth_of_the_server() {
         }
         let Outcome::Node(node) = transfers.h.inspect("ftp") else { panic!("it is mounted") };
         assert!(node.value("send rate").is_some() && node.value("may receive").is_some());
+        let Outcome::Node(node) = transfers.h.inspect("ftp/users") else { panic!("it is there") };
         assert_eq!(node.children, ["ann", "bob"]);
         transfers.end();
     }
