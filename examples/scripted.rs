@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = arguments.next().unwrap_or(".".into());
     let mut reactor = Reactor::new(Settings::default())?;
 
-    let host = Host::new(reactor.handle(), MEMORY, &SharedTable::default())?;
+    let host = Host::new(reactor.handle(), MEMORY, &SharedTable::default(), None)?;
     let plan = ScriptPlan {
         name: "script".to_owned(),
         file: file.clone(),

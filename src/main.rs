@@ -64,6 +64,7 @@ fn check(source: Source) -> Result<(), Failure> {
         transfers: None,
         coder,
         scripts: &[],
+        scripting: None,
     };
     let summary = loaded.config.summary();
     config::build(loaded.config.servers, &build)

@@ -205,14 +205,21 @@ impl Running {
         let handle = reactor.handle().clone();
         let Loaded { config, trees, text, needs, .. } = loaded;
         let (summary, process) = (config.summary(), config.process);
-        let scripts = Scripts::new(&handle, config.script.memory);
+        let scripts = Scripts::new(&handle, config.script);
         let ready = load_at_once(&scripts, &needs.scripts).map_err(|p| text.show_one(p))?;
         let access = config.log.access.as_ref();
         let transfers = config.log.transfers.as_ref();
         let coder = Coder::new(config.coding);
-        let logged = Some((&logs, &handle));
-        let build =
-            Build { trees: &trees, logs: logged, access, transfers, coder, scripts: &ready };
+        let (logged, scripting) = (Some((&logs, &handle)), Some(&scripts));
+        let build = Build {
+            trees: &trees,
+            logs: logged,
+            access,
+            transfers,
+            coder,
+            scripts: &ready,
+            scripting,
+        };
         let built = config::build(config.servers, &build).map_err(|p| text.show_one(p))?;
         let plan = Plan::new(built, &[]);
         let bound = reactor.change_listeners(plan.change).map_err(|e| {
@@ -308,15 +315,18 @@ impl Running {
         let logs = Some((&self.logs, &self.handle));
         let (access, transfers) = (log.access.as_ref(), log.transfers.as_ref());
         let coder = Coder::new(coding);
-        let build = Build { trees: &trees, logs, access, transfers, coder, scripts: &ready };
+        let scripting = Some(&self.scripts);
+        let build =
+            Build { trees: &trees, logs, access, transfers, coder, scripts: &ready, scripting };
         let built = match config::build(plans, &build) {
             Ok(built) => built,
             Err(problem) => return self.end(&Err(text.show_one(problem))),
         };
         let Plan { change, places, servers: planned, mut notes } =
             Plan::new(built, &self.state.borrow().servers);
-        if script.memory != self.scripts.memory() {
-            let note = "`memory` of scripts stays as it is until the server is started again";
+        if script != *self.scripts.options() {
+            let note = "`memory` and `store` of scripts stay as they are until the server is started \
+                        again";
             notes.push(note.to_owned());
         }
         let running = self.clone();

@@ -166,3 +166,80 @@ fn timers_run_by_themselves_and_end_with_a_reload() {
     let first = get(&server, "/").1;
     assert_eq!(get(&server, "/").1, first);
 }
+
+#[test]
+fn scripts_hear_of_what_happens_in_ftp() {
+    let place = Place::new(
+        "[files.drop]\nmemory = \"1 MiB\"\nwritable = true\n[[server]]\nprotocol = \"ftp\"\n\
+         listen = \"127.0.0.1:0\"\n[server.anonymous]\nfiles = \"drop\"\npermissions = \"elradfmw\"\n\
+         [[script.run]]\nfile = \"e.lua\"\n",
+    );
+    place.write(
+        "e.lua",
+        "for _, name in ipairs { 'login', 'received' } do\n\
+         events.on('ftp.' .. name, function(e) print(name, e.user, e.peer, e.path, e.bytes) end)\nend",
+    );
+    if server::is_missing("curl", "scripts_hear_of_what_happens_in_ftp") {
+        return;
+    }
+    let server = place.start();
+    place.write("file", "content");
+    let sent = std::process::Command::new("curl")
+        .args(["-sS", "-T"])
+        .arg(place.path().join("file"))
+        .arg(format!("ftp://{}/new", server.ftp()))
+        .status();
+    assert!(sent.expect("it runs").success());
+    server.wait_for_line("prints: login\\tanonymous\\t127.0.0.1");
+    server.wait_for_line("prints: received\\tanonymous\\t127.0.0.1\\t/new\\t7");
+}
+
+const STORE: &str = "[script]\nstore = \"kept.db\"\nstore_size = \"64 KiB\"\n";
+
+const COUNTER: &str = "return function(request)
+    if request.path == '/get' then return tostring(store.get('n')) end
+    local n = (store.get('n') or 0) + 1
+    store.put('n', n)
+    return tostring(n)
+end";
+
+#[test]
+fn what_is_put_into_the_store_survives_kill_9() {
+    let place = Place::new(&format!("{STORE}{ONE}"));
+    place.write("x.lua", COUNTER);
+    for round in 0..3 {
+        // Dropped, it is killed.
+        let server = place.start();
+        for n in 1..=5 {
+            assert_eq!(get(&server, "/").1, (5 * round + n).to_string());
+        }
+    }
+    assert_eq!(get(&place.start(), "/get").1, "15");
+}
+
+#[test]
+fn the_store_goes_over_to_the_next_process() {
+    let place = Place::new(&format!("{STORE}{ONE}"));
+    place.write("x.lua", COUNTER);
+    let server = place.start();
+    assert_eq!(get(&server, "/").1, "1");
+    server.upgrade();
+    assert_eq!(get(&server, "/").1, "2");
+}
+
+#[test]
+fn a_store_that_cannot_be_is_told_of() {
+    let place = Place::new(
+        &STORE.replace("kept", "no/where").replace("[script]\n", &format!("{ONE}[script]\n")),
+    );
+    place.write("x.lua", COUNTER);
+    let (right, said) = place.check();
+    assert!(!right && said.contains("there is no directory"), "{said}");
+    let place = Place::new(ONE);
+    place.write("x.lua", COUNTER);
+    let server = place.start();
+    assert_eq!(get(&server, "/").0, 500);
+    server.wait_for_line(
+        "there is no store: `store` in [script] of the configuration names its file",
+    );
+}

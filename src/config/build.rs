@@ -12,7 +12,7 @@ use medusa_ftp::Events;
 use medusa_http::Coder;
 use medusa_http::access_log::AccessLog;
 use medusa_log::Logs;
-use medusa_scripted::Script;
+use medusa_scripted::{Script, Scripts};
 
 use crate::config::log::{AccessPlan, TransfersPlan};
 use crate::config::problem::Problem;
@@ -33,6 +33,8 @@ pub(crate) struct Build<'a> {
     /// The scripts that are loaded, in the order of the configuration; none where nothing is
     /// served.
     pub(crate) scripts: &'a [Rc<Script>],
+    /// Where scripts hear of what happens.
+    pub(crate) scripting: Option<&'a Rc<Scripts>>,
 }
 
 impl Build<'_> {

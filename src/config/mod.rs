@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use crate::command::Serve;
 use medusa_http::CodingOptions;
+use medusa_scripted::ScriptsOptions;
 
 pub(crate) use crate::config::build::{Build, Built, Serving, Setup, build};
 use crate::config::kind::{Choice, DAY, Flag, Number, SECOND, Text as Words, Time};
@@ -42,7 +43,6 @@ pub(crate) use crate::config::problem::Problem;
 use crate::config::problem::Problems;
 use crate::config::record::Record;
 pub(crate) use crate::config::script::NamedScript;
-use crate::config::script::ScriptOptions;
 pub(crate) use crate::config::section::Needs;
 use crate::config::section::{Reader, Section};
 pub(crate) use crate::config::server::Listen;
@@ -96,7 +96,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// What is compressed on the fly.
     pub(crate) coding: CodingOptions,
-    pub(crate) script: ScriptOptions,
+    pub(crate) script: ScriptsOptions,
     pub(crate) trees: Vec<TreePlan>,
     pub(crate) servers: Vec<ServerPlan>,
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use medusa_script::limits::SOURCE_BYTES;
 use medusa_script::{Budget, Value};
-use medusa_scripted::{Returns, ScriptPlan};
+use medusa_scripted::{Returns, ScriptPlan, ScriptsOptions};
 
 use crate::config::Span;
 use crate::config::kind::{Anything, DAY, FilePath, Number, Size, Time};
@@ -25,13 +25,8 @@ use crate::life::directory_of;
 const MAX_RUNS: usize = 256;
 /// The memory of all scripts together, unless it is said.
 const MEMORY: u64 = 64 << 20;
-
-/// What all scripts share.
-#[derive(Clone, Debug)]
-pub(crate) struct ScriptOptions {
-    /// Bytes of memory of the interpreter.
-    pub(crate) memory: usize,
-}
+/// What the store may hold, unless it is said.
+const STORE_SIZE: u64 = 64 << 20;
 
 /// A script that the configuration names.
 #[derive(Clone, Debug)]
@@ -71,7 +66,7 @@ impl NamedScript {
 }
 
 /// Reads what all scripts share, and those that run by themselves.
-pub(crate) fn options(section: &mut Section<'_>) -> ScriptOptions {
+pub(crate) fn options(section: &mut Section<'_>) -> ScriptsOptions {
     let memory = section.or(
         "memory",
         "Memory that all scripts together may use. It stays as it is until the server is started \
@@ -79,13 +74,33 @@ pub(crate) fn options(section: &mut Section<'_>) -> ScriptOptions {
         &Size(1 << 20..=1 << 32),
         MEMORY,
     );
+    let store = section.maybe(
+        "store",
+        "The file of the store, where scripts keep what outlasts the server. Left out: there is \
+         none. It stays as it is until the server is started again.",
+        &FilePath,
+    );
+    let store_size = section.or(
+        "store_size",
+        "What all keys and values in the store may take together.",
+        &Size(1 << 10..=1 << 40),
+        STORE_SIZE,
+    );
+    if let Some(store) = &store {
+        let directory = directory_of(store);
+        if !section.describes() && !directory.is_dir() {
+            let what = format!("there is no directory `{}`", directory.display());
+            section.advise("store", what, "make it, or name a file in one that exists");
+        }
+        section.need(|needs| needs.write.push(directory));
+    }
     section.tables(
         "run",
         "A script that is part of no server: it acts on events and timers (docs/SCRIPTS.md).",
         MAX_RUNS,
         |section| script(section, Returns::Anything),
     );
-    ScriptOptions { memory: memory as usize }
+    ScriptsOptions { memory: memory as usize, store: store.map(|path| (path, store_size)) }
 }
 
 /// Reads the keys of a script; gives its place among all scripts of the configuration.

@@ -24,7 +24,7 @@ pub mod value;
 pub use call::{Begun, Later, Outcome, Running};
 pub use engine::{Callable, Engine, WeakEngine, check};
 pub use error::{Budget, Exceeded, Place, ScriptError};
-pub use library::{Library, SharedTable};
+pub use library::{Library, SharedTable, Store};
 pub use value::Value;
 
 #[cfg(test)]

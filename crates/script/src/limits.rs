@@ -61,3 +61,18 @@ pub const MESSAGE_BYTES: usize = 8 << 10;
 pub const SHARED_BYTES: usize = 16 << 20;
 /// Entries of the shared table.
 pub const SHARED_ENTRIES: usize = 100_000;
+
+/// Bytes of a key in the store.
+pub const STORE_KEY_BYTES: usize = 1024;
+/// Bytes of a value in the store.
+pub const STORE_VALUE_BYTES: usize = 1 << 20;
+/// Keys that one listing of the store gives.
+pub const STORE_LISTED: usize = 1000;
+/// Questions to the store that wait for a helper thread.
+pub const STORE_QUEUE: usize = 1024;
+/// Bytes of the store's file that are kept in memory while it is open.
+pub const STORE_CACHE_BYTES: usize = 4 << 20;
+/// How long the store's file stays open when nobody asks.
+pub const STORE_IDLE: Duration = Duration::from_secs(1);
+/// How long the store waits for a file that another process has open.
+pub const STORE_PATIENCE: Duration = Duration::from_secs(10);

@@ -6,7 +6,9 @@
 use std::rc::Rc;
 
 use medusa_core::Handle;
-use medusa_script::{Begun, Budget, Callable, Engine, Outcome, ScriptError, SharedTable, Value};
+use medusa_script::{
+    Begun, Budget, Callable, Engine, Outcome, ScriptError, SharedTable, Store, Value,
+};
 
 use crate::desk::Desk;
 use crate::talk::Talks;
@@ -29,12 +31,19 @@ pub(crate) struct Inner {
 }
 
 impl Host {
-    /// Makes an engine with `memory` bytes, whose scripts have this shared table.
-    pub fn new(handle: &Handle, memory: usize, shared: &SharedTable) -> Result<Self, ScriptError> {
+    /// Makes an engine with `memory` bytes, whose scripts have this shared table and, if there is
+    /// one, this store.
+    pub fn new(
+        handle: &Handle,
+        memory: usize,
+        shared: &SharedTable,
+        store: Option<&Store>,
+    ) -> Result<Self, ScriptError> {
         let engine = Engine::new(handle, memory)?;
         let talks: Rc<Talks> = Rc::default();
         let desk = Rc::new(Desk::new(handle, engine.downgrade()));
         engine.add(shared.library())?;
+        engine.add(Store::library(store))?;
         engine.add(extension::library(&talks).made_by(GLUE))?;
         for library in desk::libraries(&desk) {
             engine.add(library)?;

@@ -20,7 +20,7 @@ mod talk;
 pub use extension::ScriptExtension;
 pub use host::Host;
 pub use script::{Returns, Script, ScriptPlan};
-pub use scripts::Scripts;
+pub use scripts::{Scripts, ScriptsOptions};
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,12 @@
 //! has, globals, timers and connections; any other is loaded before anything is replaced.
 
 use std::cell::{OnceCell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use medusa_core::Handle;
 use medusa_core::inspect::{Inspect, Node, Value as Shown};
-use medusa_script::{ScriptError, SharedTable, Value};
+use medusa_script::{ScriptError, SharedTable, Store, Value};
 
 use crate::host::Host;
 use crate::script::{Script, ScriptPlan};
@@ -16,10 +17,20 @@ use crate::script::{Script, ScriptPlan};
 /// All scripts of a server. The engine is made when the first script needs it.
 pub struct Scripts {
     handle: Handle,
-    memory: usize,
+    options: ScriptsOptions,
     shared: SharedTable,
+    store: Option<Store>,
     host: OnceCell<Host>,
     list: RefCell<Vec<Rc<Script>>>,
+}
+
+/// What all scripts of a server may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptsOptions {
+    /// Bytes of memory of the engine.
+    pub memory: usize,
+    /// The file of the store, and how many bytes keys and values may take in it.
+    pub store: Option<(PathBuf, u64)>,
 }
 
 /// Scripts that are loaded and wait for what they are part of.
@@ -46,12 +57,14 @@ struct Loading {
 }
 
 impl Scripts {
-    /// Makes room for scripts whose engine may use `memory` bytes.
-    pub fn new(handle: &Handle, memory: usize) -> Rc<Self> {
+    /// Makes room for scripts that may use so much.
+    pub fn new(handle: &Handle, options: ScriptsOptions) -> Rc<Self> {
+        let store = options.store.clone().map(|(path, most)| Store::new(handle, path, most));
         Rc::new(Self {
             handle: handle.clone(),
-            memory,
+            options,
             shared: SharedTable::default(),
+            store,
             host: OnceCell::new(),
             list: RefCell::default(),
         })
@@ -62,13 +75,13 @@ impl Scripts {
         if let Some(host) = self.host.get() {
             return Ok(host.clone());
         }
-        let host = Host::new(&self.handle, self.memory, &self.shared)?;
+        let host = Host::new(&self.handle, self.options.memory, &self.shared, self.store.as_ref())?;
         Ok(self.host.get_or_init(|| host).clone())
     }
 
-    /// Bytes of memory that the engine may use.
-    pub fn memory(&self) -> usize {
-        self.memory
+    /// What they may use.
+    pub fn options(&self) -> &ScriptsOptions {
+        &self.options
     }
 
     /// Loads scripts, without putting them in force; `then` hears which, in the order of the plans,
@@ -187,7 +200,7 @@ impl Inspect for Scripts {
         let engine = self.host.get().map(Host::engine);
         let node = Node::new("scripts")
             .field("memory", Shown::Bytes(engine.map_or(0, |e| e.memory() as u64)))
-            .field("most memory", Shown::Bytes(self.memory as u64))
+            .field("most memory", Shown::Bytes(self.options.memory as u64))
             .field("running", Shown::Count(engine.map_or(0, |e| e.tasks() as u64)));
         let children = self.list.borrow().iter().map(|s| s.name().to_owned()).collect();
         Node { children, ..node }

@@ -1,5 +1,6 @@
 //! `protocol = "ftp"`: who may log in, and what they may do then.
 
+mod events;
 mod limits;
 mod passive;
 mod users;
@@ -10,6 +11,7 @@ use medusa_ftp::{Authorizer, Events, FtpService, FtpSettings};
 use medusa_log::Destination;
 
 use crate::config::build::{Serving, Setup};
+use crate::config::ftp::events::ToScripts;
 use crate::config::kind::{Bytes, Flag};
 use crate::config::log::{To, transfers};
 use crate::config::section::Section;
@@ -89,11 +91,14 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
     };
     let users = users?;
     Some(Box::new(move |build| {
-        let events = build.transfer_log(log.as_ref())?.into_iter().collect();
+        let mut events: Vec<Rc<dyn Events>> =
+            build.transfer_log(log.as_ref())?.into_iter().collect();
         // The first that decides about a name is asked; virtual users decide about all.
         let mut authorizers: Vec<Rc<dyn Authorizer>> = Vec::new();
         authorizers.extend(anonymous.map(|plan| plan.build(build)));
         authorizers.extend(users.build(build)?);
+        let scripts = build.scripting.map(|scripts| ToScripts(scripts.clone()));
+        events.extend(scripts.map(|scripts| Rc::new(scripts) as Rc<dyn Events>));
         Ok(Box::new(FtpSetup { settings, authorizers, events }))
     }))
 }

@@ -5,12 +5,14 @@ mod hash;
 mod json;
 mod log;
 mod shared;
+mod store;
 mod time;
 
 use bytes::Bytes;
 use medusa_core::Handle;
 
 pub use self::shared::SharedTable;
+pub use self::store::Store;
 use crate::call::Later;
 use crate::value::Value;
 

@@ -4,6 +4,7 @@ mod gotchas;
 mod libraries;
 mod patterns;
 mod scheduling;
+mod stores;
 
 use std::cell::RefCell;
 use std::rc::Rc;

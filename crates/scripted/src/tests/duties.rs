@@ -11,7 +11,7 @@ use medusa_script::{Budget, Value};
 use super::{MEMORY, plan};
 use crate::desk::DUTIES;
 use crate::scripts::{Loaded, NotLoaded, Scripts};
-use crate::{Returns, ScriptPlan};
+use crate::{Returns, ScriptPlan, ScriptsOptions};
 
 struct Server {
     h: Harness,
@@ -21,7 +21,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let h = Harness::new();
-        let scripts = Scripts::new(&h.handle(), MEMORY);
+        let scripts = Scripts::new(&h.handle(), ScriptsOptions { memory: MEMORY, store: None });
         Self { h, scripts }
     }
 

@@ -27,7 +27,8 @@ struct Server {
 impl Server {
     fn empty() -> Self {
         let h = Harness::new();
-        let host = Host::new(&h.handle(), MEMORY, &SharedTable::default()).expect("an engine");
+        let host =
+            Host::new(&h.handle(), MEMORY, &SharedTable::default(), None).expect("an engine");
         let budget = Budget { instructions: 5_000_000, ..Budget::HANDLER };
         let script = Script::new(&host, plan("test", "", Returns::Handler, budget));
         script.activate();
