@@ -18,6 +18,7 @@ use medusa_core::reactor::{Bind, ListenOptions, ListenerChange, NotBound};
 use medusa_core::{Address, Handle, Reactor};
 use medusa_http::Coder;
 use medusa_log::Logs;
+use medusa_scripted::inspect::Shown;
 use medusa_scripted::scripts::{Loaded as LoadedScripts, NotLoaded, Scripts};
 
 use crate::config::{
@@ -232,7 +233,7 @@ impl Running {
         })?;
         let servers = carry_out(plan.servers, bound);
         scripts.replace(&ready);
-        handle.mount("scripts", scripts.clone());
+        handle.mount("scripts", Rc::new(Shown(scripts.clone())));
         let state = State {
             generation: 1,
             since: handle.unix_time(),

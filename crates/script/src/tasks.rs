@@ -126,6 +126,7 @@ impl Tasks {
         let Some(Task { account, .. }) = all.get(&id) else { return Vec::new() };
         account.instructions.set(account.budget.instructions);
         account.time.set(account.budget.time);
+        account.printed.set(0);
         account.output.take()
     }
 

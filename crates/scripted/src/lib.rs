@@ -13,6 +13,7 @@
 mod desk;
 pub mod extension;
 pub mod host;
+pub mod inspect;
 pub mod script;
 pub mod scripts;
 mod talk;

@@ -239,6 +239,15 @@ impl Script {
         self.version().map_or(0, |version| self.host.engine().tasks_of(version.owner))
     }
 
+    /// Ends the calls of its functions that run or wait; gives how many.
+    pub fn cancel_calls(&self) -> usize {
+        let count = self.running();
+        if let Some(version) = self.version() {
+            self.host.engine().cancel_all(version.owner);
+        }
+        count
+    }
+
     /// What it is for, in a word.
     pub fn purpose(&self) -> &'static str {
         self.plan.borrow().returns.word()

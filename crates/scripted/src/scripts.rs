@@ -7,21 +7,28 @@ use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use medusa_core::Handle;
-use medusa_core::inspect::{Inspect, Node, Value as Shown};
-use medusa_script::{ScriptError, SharedTable, Store, Value};
+use medusa_script::{Budget, ScriptError, SharedTable, Store, Value};
 
 use crate::host::Host;
-use crate::script::{Script, ScriptPlan};
+use crate::script::{Returns, Script, ScriptPlan};
+
+/// Scripts that may be loaded by hand.
+pub const BY_HAND: usize = 100;
+/// Bytes of the name of a script that is loaded by hand.
+pub const NAME_BYTES: usize = 64;
 
 /// All scripts of a server. The engine is made when the first script needs it.
 pub struct Scripts {
-    handle: Handle,
+    pub(crate) handle: Handle,
     options: ScriptsOptions,
     shared: SharedTable,
     store: Option<Store>,
-    host: OnceCell<Host>,
+    pub(crate) host: OnceCell<Host>,
     list: RefCell<Vec<Rc<Script>>>,
+    /// Those that were loaded by hand, which outlast a reload.
+    by_hand: RefCell<Vec<Rc<Script>>>,
 }
 
 /// What all scripts of a server may use.
@@ -67,6 +74,7 @@ impl Scripts {
             store,
             host: OnceCell::new(),
             list: RefCell::default(),
+            by_hand: RefCell::default(),
         })
     }
 
@@ -147,9 +155,7 @@ impl Scripts {
 
     /// Tells all scripts that listen for it of something that has happened.
     pub fn emit(&self, event: &str, about: impl FnOnce() -> Value) {
-        if let Some(host) = self.host.get()
-            && !self.list.borrow().is_empty()
-        {
+        if let Some(host) = self.host.get() {
             host.emit(event, &about());
         }
     }
@@ -161,7 +167,64 @@ impl Scripts {
 
     /// The script of this name.
     pub fn find(&self, name: &str) -> Option<Rc<Script>> {
-        self.list.borrow().iter().find(|script| script.name() == name).cloned()
+        self.all().into_iter().find(|script| script.name() == name)
+    }
+
+    /// All scripts, those of the configuration first.
+    pub fn all(&self) -> Vec<Rc<Script>> {
+        [&self.list, &self.by_hand].iter().flat_map(|list| list.borrow().clone()).collect()
+    }
+
+    /// Loads a script by hand: as the next version of the one that has its name, or as a new one
+    /// that acts on events and timers. `then` hears whether it is in force.
+    pub fn load_by_hand(
+        self: &Rc<Self>,
+        name: &str,
+        file: &str,
+        source: Bytes,
+        then: impl FnOnce(Result<(), ScriptError>) + 'static,
+    ) {
+        if let Some(script) = self.find(name) {
+            script.load(source, then);
+            return;
+        }
+        let refused = |why: String| Err(ScriptError::Refused(why));
+        if name.is_empty() || name.contains(['/', '\0']) || name.len() > NAME_BYTES {
+            let why = format!("a name has 1 to {NAME_BYTES} bytes, and no slash");
+            return then(refused(why));
+        }
+        if self.by_hand.borrow().len() >= BY_HAND {
+            return then(refused(format!("{BY_HAND} scripts are loaded by hand; drop some first")));
+        }
+        let host = match self.host() {
+            Ok(host) => host,
+            Err(error) => return then(Err(error)),
+        };
+        let plan = ScriptPlan {
+            name: name.to_owned(),
+            file: file.to_owned(),
+            source: source.clone(),
+            arguments: Value::Nil,
+            budget: Budget::HANDLER,
+            returns: Returns::Anything,
+        };
+        let (this, script) = (self.clone(), Script::new(&host, plan));
+        script.clone().load(source, move |loaded| {
+            if loaded.is_ok() {
+                script.activate();
+                this.by_hand.borrow_mut().push(script);
+            }
+            then(loaded);
+        });
+    }
+
+    /// Ends a script with all that it is doing; says whether there was one. One that is part of a
+    /// server stays in its place and lets requests pass.
+    pub fn drop_script(&self, name: &str) -> bool {
+        let Some(script) = self.find(name) else { return false };
+        script.drop_all();
+        self.by_hand.borrow_mut().retain(|other| !Rc::ptr_eq(other, &script));
+        true
     }
 }
 
@@ -192,37 +255,5 @@ impl Script {
     /// Whether it is in force as the plan says.
     fn is_loaded_as(&self, plan: &ScriptPlan) -> bool {
         self.version().is_some() && self.plan() == *plan
-    }
-}
-
-impl Inspect for Scripts {
-    fn node(&self) -> Node {
-        let engine = self.host.get().map(Host::engine);
-        let node = Node::new("scripts")
-            .field("memory", Shown::Bytes(engine.map_or(0, |e| e.memory() as u64)))
-            .field("most memory", Shown::Bytes(self.options.memory as u64))
-            .field("running", Shown::Count(engine.map_or(0, |e| e.tasks() as u64)));
-        let children = self.list.borrow().iter().map(|s| s.name().to_owned()).collect();
-        Node { children, ..node }
-    }
-
-    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
-        self.find(name).map(|script| script as Rc<dyn Inspect>)
-    }
-}
-
-impl Inspect for Script {
-    fn node(&self) -> Node {
-        let (calls, errors, last_error) = self.figures();
-        let state = if self.version().is_some() { "loaded" } else { "not loaded" };
-        Node::new("script")
-            .field("file", Shown::Text(self.plan().file))
-            .field("purpose", Shown::Text(self.purpose().to_owned()))
-            .field("state", Shown::Text(state.to_owned()))
-            .field("loads", Shown::Count(self.loads()))
-            .field("calls", Shown::Count(calls))
-            .field("errors", Shown::Count(errors))
-            .field("last error", Shown::Text(last_error))
-            .field("running", Shown::Count(self.running() as u64))
     }
 }

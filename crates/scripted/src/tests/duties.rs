@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use medusa_core::inspect::{Inspect, Value as Shown};
+use medusa_core::inspect::{Inspect, Outcome, Value as Field};
 use medusa_core::testing::Harness;
 use medusa_script::{Budget, Value};
 
 use super::{MEMORY, plan};
 use crate::desk::DUTIES;
+use crate::inspect::Shown;
 use crate::scripts::{Loaded, NotLoaded, Scripts};
 use crate::{Returns, ScriptPlan, ScriptsOptions};
 
@@ -22,6 +23,7 @@ impl Server {
     fn new() -> Self {
         let h = Harness::new();
         let scripts = Scripts::new(&h.handle(), ScriptsOptions { memory: MEMORY, store: None });
+        h.handle().mount("scripts", Rc::new(Shown(scripts.clone())));
         Self { h, scripts }
     }
 
@@ -44,8 +46,8 @@ impl Server {
         self.scripts.shared(name)
     }
 
-    fn field(&self, script: &str, name: &str) -> Shown {
-        let script = self.scripts.child(script).expect("it is there");
+    fn field(&self, script: &str, name: &str) -> Field {
+        let script = Shown(self.scripts.clone()).child(script).expect("it is there");
         script.node().value(name).expect("it is shown").clone()
     }
 }
@@ -84,9 +86,9 @@ fn a_timer_that_fails_goes_on_and_is_counted() {
     let mut server = Server::new();
     server.replace(&["timers.every(1, function() error('bad timer') end)"]);
     server.h.advance(Duration::from_millis(3500));
-    assert_eq!(server.field("0", "calls"), Shown::Count(3));
-    assert_eq!(server.field("0", "errors"), Shown::Count(3));
-    let Shown::Text(error) = server.field("0", "last error") else { panic!() };
+    assert_eq!(server.field("0", "calls"), Field::Count(3));
+    assert_eq!(server.field("0", "errors"), Field::Count(3));
+    let Field::Text(error) = server.field("0", "last error") else { panic!() };
     assert!(error.contains("test.lua:1: bad timer"), "{error}");
 }
 
@@ -151,9 +153,79 @@ fn a_dropped_script_does_nothing_more() {
     let mut server = Server::new();
     server.replace(&["timers.every(1, function() shared.add('n') sleep(10) shared.add('m') end)"]);
     server.h.advance(Duration::from_millis(1500));
-    assert_eq!(server.field("0", "running"), Shown::Count(1));
+    assert_eq!(server.field("0", "running"), Field::Count(1));
     server.scripts.find("0").expect("it is there").drop_all();
     server.h.advance(Duration::from_secs(60));
     assert_eq!((server.shared("n"), server.shared("m")), (1i64.into(), Value::Nil));
-    assert_eq!(server.field("0", "running"), Shown::Count(0));
+    assert_eq!(server.field("0", "running"), Field::Count(0));
+}
+
+/// What comes of an action on the part `scripts`: what is said, and whether it was done.
+fn act(server: &mut Server, path: &str, action: &str, arguments: &[&str]) -> (bool, String) {
+    match server.h.act(path, action, arguments) {
+        Outcome::Done(done) => (true, done.said),
+        Outcome::Refused(why) => (false, why),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn scripts_are_defined_loaded_anew_and_dropped_by_hand() {
+    let mut server = Server::new();
+    server.replace(&["timers.every(1, function() shared.add('n') end)"]);
+    let text = "timers.every(1, function() shared.add('mine') end)";
+    let told = act(&mut server, "scripts", "define", &["mine", text]);
+    assert_eq!(told, (true, "script mine is loaded".to_owned()));
+    server.h.advance(Duration::from_millis(2500));
+    assert_eq!(server.shared("mine"), Value::Integer(2));
+    // A mistake leaves the old version, and says where it is.
+    let (done, why) = act(&mut server, "scripts", "define", &["mine", "x = = 1"]);
+    assert!(!done && why.contains("nothing has changed: mine:1: "), "{why}");
+    server.h.advance(Duration::from_secs(1));
+    assert_eq!(server.shared("mine"), Value::Integer(3));
+    // What was loaded by hand outlasts a reload.
+    server.replace(&[]);
+    server.h.advance(Duration::from_secs(1));
+    assert_eq!(server.shared("mine"), Value::Integer(4));
+    let told = act(&mut server, "scripts", "drop", &["mine"]);
+    assert_eq!(told, (true, "script mine has ended".to_owned()));
+    server.h.advance(Duration::from_secs(5));
+    assert_eq!(server.shared("mine"), Value::Integer(4));
+    assert!(!act(&mut server, "scripts", "drop", &["mine"]).0);
+    assert!(!act(&mut server, "scripts", "define", &["a/b", ""]).0);
+}
+
+#[test]
+fn a_file_is_loaded_by_hand_and_read_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("mine.lua");
+    let file = path.to_str().expect("a text");
+    let mut server = Server::new();
+    let (done, why) = act(&mut server, "scripts", "load", &["mine", file]);
+    assert!(!done && why.contains("cannot read the file"), "{why}");
+    for (version, source) in ["shared.v = 1", "shared.v = 2", "shared.v = 3 error('no')"]
+        .into_iter()
+        .zip(1..)
+        .map(|(s, n)| (n, s))
+    {
+        std::fs::write(&path, source).expect("it is written");
+        let (done, said) = match version {
+            1 => act(&mut server, "scripts", "load", &["mine", file]),
+            _ => act(&mut server, "scripts/mine", "reload", &[]),
+        };
+        assert_eq!(done, version < 3, "{said}");
+        assert_eq!(server.shared("v"), Value::Integer(version));
+    }
+    assert_eq!(server.field("mine", "loads"), Field::Count(2));
+    let (done, said) = act(&mut server, "scripts/mine", "cancel", &[]);
+    assert!(done && said == "0 calls have ended", "{said}");
+}
+
+#[test]
+fn scripts_by_hand_have_a_limit() {
+    let mut server = Server::new();
+    for n in 0..=crate::scripts::BY_HAND {
+        let (done, said) = act(&mut server, "scripts", "define", &[&n.to_string(), ""]);
+        assert_eq!(done, n < crate::scripts::BY_HAND, "{said}");
+    }
 }
