@@ -9,6 +9,7 @@ use medusa_core::Address;
 use medusa_log::{Destination, Rotate};
 
 use crate::config::Source;
+use crate::console::Console;
 use crate::life::LifeOptions;
 use crate::passwd::Passwd;
 
@@ -59,6 +60,13 @@ pub(crate) enum Command {
     Man,
     /// Adds a user to a password file, changes a password, or removes a user.
     Passwd(Passwd),
+    /// Opens a console into a running server.
+    ///
+    /// A person gets a prompt with history, completion and help; ctrl-C cancels the statement that
+    /// runs, ctrl-D leaves. Otherwise the statements of -e, or those on standard input, run one
+    /// after the other until one fails. Exit status 0 if all went well, 1 if a statement failed, 2
+    /// for wrong usage, no connection, or a refused login.
+    Console(Console),
 }
 
 /// How to serve.

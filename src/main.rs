@@ -7,6 +7,7 @@
 
 mod command;
 mod config;
+mod console;
 mod life;
 mod log;
 mod passwd;
@@ -18,6 +19,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use medusa_console::End;
 use medusa_http::Coder;
 
 use crate::command::{Command, Medusa};
@@ -43,6 +45,12 @@ fn main() -> ExitCode {
             print(&page)
         }
         Command::Passwd(options) => passwd::passwd(&options),
+        Command::Console(options) => match console::console(options) {
+            Ok(End::Fine) => Ok(()),
+            // The statement's error has been told.
+            Ok(End::Failed) => return ExitCode::FAILURE,
+            Err(failure) => Err(failure),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
