@@ -17,6 +17,7 @@ use medusa_monitor::wire::{
 
 use crate::limits::{COMPLETION, MESSAGES, RECONNECT, RETRY};
 use crate::login::{Credentials, log_in};
+use crate::lua;
 use crate::stream::{Messages, Stream};
 use crate::target::Target;
 
@@ -129,7 +130,8 @@ impl Link {
         print: &mut dyn FnMut(&str),
     ) -> Result<Done, Trouble> {
         let id = self.next_id();
-        let message = FromClient::Run(Run { id, code: code.to_owned(), rows: Some(rows) });
+        let message =
+            FromClient::Run(Run { id, code: lua::meant(code).into_owned(), rows: Some(rows) });
         let mut line = Vec::new();
         message.write(&mut line);
         if line.len() > CLIENT_LINE_BYTES {

@@ -3,6 +3,7 @@
 //! The one design choice: it is a guess that may only err towards "complete". The server compiles
 //! what it is sent, and says `incomplete` if something is missing.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What a piece of code is.
@@ -117,6 +118,16 @@ fn quoted(rest: &[u8], quote: u8) -> usize {
     rest.len()
 }
 
+/// What a statement means: `help channels/4.1`, which is no Lua, asks for help on what it names.
+pub fn meant(code: &str) -> Cow<'_, str> {
+    let topic = code.trim().strip_prefix("help").filter(|rest| rest.starts_with([' ', '\t']));
+    let is_name = |c: char| c.is_alphanumeric() || "_-./:[]".contains(c);
+    match topic.map(str::trim).filter(|topic| topic.starts_with(is_name)) {
+        Some(topic) if topic.chars().all(is_name) => Cow::Owned(format!("help \"{topic}\"")),
+        _ => Cow::Borrowed(code),
+    }
+}
+
 /// Whether there is nothing to run: no more than blanks and comments that have ended.
 pub fn is_blank(code: &str) -> bool {
     tokens(code).iter().all(|token| token.kind == Kind::Comment && !token.open)
@@ -212,6 +223,23 @@ mod tests {
             "'\\'('",
         ] {
             assert!(!is_open(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn help_takes_a_name_without_quotes() {
+        for (typed, asked) in [
+            ("help channels", "help \"channels\""),
+            (" help  channels/4.1 ", "help \"channels/4.1\""),
+            ("help", "help"),
+            ("help()", "help()"),
+            ("help \"channels\"", "help \"channels\""),
+            ("help (x)", "help (x)"),
+            ("help = 1", "help = 1"),
+            ("helper x", "helper x"),
+            ("help a b", "help a b"),
+        ] {
+            assert_eq!(meant(typed), asked, "{typed}");
         }
     }
 
