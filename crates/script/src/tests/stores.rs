@@ -109,6 +109,7 @@ fn what_waits_for_the_store_has_a_limit() {
         result[0].as_integer().expect("it is a number")
     });
     let refused = usize::try_from(refused[0] + refused[1]).expect("it is not negative");
-    // The first question is with a helper thread at once.
-    assert_eq!(refused, 2 * 900 - STORE_QUEUE - 1);
+    // The first question is with a helper thread at once. On a busy machine a script is stopped
+    // and goes on later, and there may be room again by then.
+    assert!((1..=2 * 900 - STORE_QUEUE - 1).contains(&refused), "{refused}");
 }
