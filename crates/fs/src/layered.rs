@@ -138,6 +138,10 @@ impl FileSystem for LayeredTree {
         self.look_up("open", path, |tree| tree.open(who, path))
     }
 
+    fn open_own(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        self.look_up("open", path, |tree| tree.open_own(who, path))
+    }
+
     fn open_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
         self.look_up("open", path, |tree| tree.open_now(who, path))
     }

@@ -206,6 +206,11 @@ impl FileSystem for MemoryTree {
         Task::new(&self.shared, who, "open", path).open()
     }
 
+    fn open_own(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        self.shared.options.read_own("open", path)?;
+        Task::new(&self.shared, who, "open", path).open()
+    }
+
     fn open_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
         self.open(who, path)
     }

@@ -202,6 +202,11 @@ impl FileSystem for MountedTree {
         self.or_is_directory(path, answer)
     }
 
+    fn open_own(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        let answer = self.ask(path, |tree, inner| tree.open_own(who, inner));
+        self.or_is_directory(path, answer)
+    }
+
     fn open_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
         let answer = self.ask(path, |tree, inner| tree.open_now(who, inner));
         self.or_is_directory(path, answer)

@@ -107,6 +107,10 @@ impl FileSystem for QuotaTree {
         self.inner.open(who, path)
     }
 
+    fn open_own(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        self.inner.open_own(who, path)
+    }
+
     fn open_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
         self.inner.open_now(who, path)
     }

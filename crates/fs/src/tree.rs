@@ -187,6 +187,17 @@ pub trait FileSystem: Send + Sync {
     /// `IsDirectory` for a directory, `Unsupported` for a FIFO, socket or device.
     fn open(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile>;
 
+    /// Opens a regular file for reading, also one whose own name is hidden; the directory that it
+    /// is in must not be. For what the server itself looks for, never for a name that a client has
+    /// chosen.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`FileSystem::open`].
+    fn open_own(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        self.open(who, path)
+    }
+
     /// Opens a regular file for reading if that is sure not to block.
     ///
     /// # Errors
@@ -280,6 +291,12 @@ impl TreeOptions {
             return Err(Error::new(ErrorKind::NotFound, operation, path));
         }
         Ok(())
+    }
+
+    /// Allows a read of `path`, whose own name may be hidden, or finds nothing there.
+    pub(crate) fn read_own(self, operation: &'static str, path: &VirtualPath) -> Result<()> {
+        let parent = path.parent().unwrap_or_else(VirtualPath::root);
+        self.read(operation, &parent).map_err(|_| Error::new(ErrorKind::NotFound, operation, path))
     }
 
     /// Allows a change to an entry that exists.

@@ -244,6 +244,25 @@ fn hidden_names_are_absent_alike() {
 }
 
 #[test]
+fn the_server_finds_a_hidden_file_in_a_directory_that_is_not() {
+    each(|tree| {
+        for (name, found) in [
+            ("/dir/.secret", Ok("secret")),
+            ("/dir/file~", Ok("before")),
+            ("/dir/file", Ok("content")),
+            ("/dir/.none", Err(ErrorKind::NotFound)),
+            ("/.hidden/file", Err(ErrorKind::NotFound)),
+            ("/dir.bak/file", Err(ErrorKind::NotFound)),
+            ("/.hidden", Err(ErrorKind::IsDirectory)),
+        ] {
+            let opened = tree.open_own(&WHO, &path(name));
+            let size = opened.map(|file| file.metadata.size).map_err(|e| e.kind());
+            assert_eq!(size, found.map(|text| text.len() as u64), "{name}");
+        }
+    });
+}
+
+#[test]
 fn a_staged_file_appears_whole_or_not_at_all() {
     each(|tree| {
         let mut staged = tree.stage(&WHO, &path("/dir/new")).unwrap();

@@ -21,6 +21,7 @@ pub mod events;
 pub mod guard;
 pub mod limits;
 mod listing;
+mod message;
 mod passive;
 mod reading;
 pub mod records;

@@ -45,6 +45,10 @@ pub(crate) const RESOLVE_AGAIN: Duration = Duration::from_secs(300);
 /// Time after which a name that has never been found is looked up again.
 pub(crate) const RETRY_TO_RESOLVE: Duration = Duration::from_secs(10);
 
+/// Bytes of the message of a directory that are shown, and lines.
+pub(crate) const MESSAGE_BYTES: usize = 4096;
+pub(crate) const MESSAGE_LINES: usize = 64;
+
 /// Addresses whose failed logins are remembered.
 pub(crate) const FAILURES_KEPT: usize = 4096;
 
@@ -97,6 +101,9 @@ pub struct FtpSettings {
     pub active: bool,
     /// Whether an upload takes its name only when it is complete.
     pub atomic_uploads: bool,
+    /// The name of the file in a directory that whoever enters it reads; with an empty one nobody
+    /// reads anything.
+    pub message: String,
 }
 
 impl Default for FtpSettings {
@@ -122,6 +129,7 @@ impl Default for FtpSettings {
             announce: Vec::new(),
             active: true,
             atomic_uploads: true,
+            message: ".message".to_owned(),
         }
     }
 }

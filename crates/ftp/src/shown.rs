@@ -78,7 +78,8 @@ impl Inspect for Settings {
             .field("ban tries", Value::Count(settings.ban_tries.into()))
             .field("ban time", Value::Time(settings.ban_time))
             .field("active", Value::Flag(settings.active))
-            .field("atomic uploads", Value::Flag(settings.atomic_uploads));
+            .field("atomic uploads", Value::Flag(settings.atomic_uploads))
+            .field("message", Value::Text(settings.message.clone()));
         if let Some(ports) = &settings.passive_ports {
             let ports = format!("{}-{}", ports.start(), ports.end());
             node = node.field("passive ports", Value::Text(ports));

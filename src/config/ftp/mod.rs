@@ -17,6 +17,9 @@ use crate::config::log::{To, transfers};
 use crate::config::section::Section;
 use crate::config::server::Plan;
 
+/// Bytes of the name of a file.
+const MAX_NAME: usize = 255;
+
 /// What an FTP server is told.
 struct FtpSetup {
     settings: FtpSettings,
@@ -59,6 +62,16 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         &Flag,
         settings.atomic_uploads,
     );
+    settings.message = section.or(
+        "message",
+        "The name of the file in a directory that whoever enters it (CWD) reads; the tree need not \
+         show it. With an empty one nobody reads anything.",
+        &Bytes(MAX_NAME),
+        settings.message,
+    );
+    if settings.message.contains(['/', '\0']) || [".", ".."].contains(&&*settings.message) {
+        section.refuse("message", "a message is named without its directory");
+    }
     section.section(
         "limits",
         "How long clients may take, how many may come, how often they may guess, how fast data \

@@ -7,7 +7,7 @@ const FTP: &str =
     "[files.x]\nmemory = 1\n[[server]]\nprotocol = \"ftp\"\nlisten = \"127.0.0.1:0\"\n";
 
 /// All that can be said.
-const ALL: &str = "passwords = \"passwords\"\nbanner = \"a\\nb\"\nactive = false\n\
+const ALL: &str = "passwords = \"passwords\"\nbanner = \"a\\nb\"\nactive = false\nmessage = \"README\"\n\
     atomic_uploads = false\n[server.limits]\nlogin_timeout = \"5s\"\nidle_timeout = \"6s\"\n\
     retire_idle = \"7s\"\ndata_timeout = \"8s\"\nstall = \"9s\"\nsessions = 10\n\
     sessions_per_address = 11\nlogin_tries = 12\nlogin_delay = \"13ms\"\nban_tries = 14\n\
@@ -66,6 +66,7 @@ fn what_is_wrong_is_told() {
         (anonymous("[server.passive]\nports = \"0-4\"\n"), "from 1 to 65535"),
         (anonymous("[[server.passive.announce]]\naddress = \"::1\"\n"), "EPSV tells only the port"),
         (anonymous("[[server.passive.announce]]\naddress = \"a b\"\n"), "it is neither"),
+        (format!("message = \"a/b\"\n{}", anonymous("")), "without its directory"),
         (anonymous("[server.limits]\nban_time = \"1ms\"\n"), "a time from 1s to 30d"),
         (anonymous("[server.limits]\nlogin_trys = 1\n"), "did you mean `login_tries`?"),
     ] {

@@ -9,6 +9,7 @@ use medusa_fs::{Error, ErrorKind, Kind, VirtualPath};
 use super::tree_failed;
 use crate::authorizer::Permissions;
 use crate::limits::{READ_BYTES, SIZE_ASCII_BYTES};
+use crate::message;
 use crate::reading::Reading;
 use crate::session::{Grip, Handled, Session};
 use crate::wire::ascii::ToWire;
@@ -68,19 +69,29 @@ pub(crate) fn change_directory(
         b"" | b"~" => b"/",
         other => other,
     };
-    change(
-        session,
-        argument,
-        Permissions::ENTER,
-        |grip, path| match grip.tree.metadata(&grip.who, path)?.kind {
-            Kind::Dir => Ok(()),
-            _ => Err(Error::new(ErrorKind::NotDirectory, "enter", path)),
-        },
-        |session, path, cx| {
-            session.directory = path.clone();
-            session.reply(cx, 250, "You are there.")
-        },
+    let path = match allowed(session, argument, Permissions::ENTER, cx) {
+        Ok(path) => path,
+        Err(answered) => return answered,
+    };
+    let message = session.shared.settings().message.clone();
+    session.job(
         cx,
+        move |grip| match grip.tree.metadata(&grip.who, &path)?.kind {
+            Kind::Dir if message.is_empty() => Ok((path, None)),
+            Kind::Dir => {
+                let told = message::read(&*grip.tree, &grip.who, &path, &message);
+                Ok((path, told))
+            }
+            _ => Err(Error::new(ErrorKind::NotDirectory, "enter", &path)),
+        },
+        |session, entered, cx| match entered {
+            Ok((path, told)) => {
+                session.directory = path;
+                let told = told.map_or_else(String::new, |told| told + "\n");
+                Session::answer(cx, |out| reply::text(out, 250, &(told + "You are there.")))
+            }
+            Err(e) => tree_failed(session, &e, cx),
+        },
     )
 }
 

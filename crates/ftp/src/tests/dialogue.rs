@@ -68,6 +68,36 @@ fn directories_are_walked() {
     }
 }
 
+/// A message could be larger than any reply, end it, or show what a user may not see.
+#[test]
+fn a_directory_has_a_message_for_whoever_enters() {
+    let mut bench = Bench::logged_in();
+    let insert = |bench: &Bench, name: &str, text: &str| {
+        bench.tree.insert(&path(name), text.as_bytes().to_vec()).expect("there is room");
+    };
+    assert_eq!(bench.say("CWD d"), "250 You are there.\r\n");
+    insert(&bench, "/d/.message", "Welcome.\r\n250 Not the end.\n\x07\n");
+    assert_eq!(
+        bench.say("CWD /d"),
+        "250-Welcome.\r\n250-250 Not the end.\r\n250-?\r\n250 You are there.\r\n"
+    );
+    for hidden in ["RETR .message", "SIZE .message", "DELE .message"] {
+        assert_eq!(bench.code(hidden), if hidden.starts_with("RETR") { 425 } else { 550 });
+    }
+    insert(&bench, "/d/.message", &"x".repeat(10_000));
+    let said = bench.say("CWD /d");
+    assert_eq!(said.len(), 4 + crate::limits::MESSAGE_BYTES + 2 + "250 You are there.\r\n".len());
+    insert(&bench, "/d/.message", &"x\n".repeat(1000));
+    assert_eq!(bench.say("CWD /d").lines().count(), crate::limits::MESSAGE_LINES + 1);
+    insert(&bench, "/.hidden/.message", "secret");
+    assert_eq!(bench.code("CWD /.hidden"), 550);
+
+    let mut bench = Bench::with(FtpSettings { message: String::new(), ..FtpSettings::default() });
+    bench.log_in();
+    insert(&bench, "/d/.message", "Welcome.");
+    assert_eq!(bench.say("CWD d"), "250 You are there.\r\n");
+}
+
 #[test]
 fn files_are_changed() {
     let mut bench = Bench::logged_in();
