@@ -235,3 +235,48 @@ fn the_line_of_a_transfer_is_one_of_xferlog_on_standard_error() {
     let line = server.wait_for_line(" 127.0.0.1 6 /f b _ o a anonymous ftp 0 * c");
     assert_eq!(line.split_whitespace().count(), 18, "{line}");
 }
+
+#[test]
+fn anonymous_users_have_an_identity_of_their_own() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if !rustix::process::geteuid().is_root() {
+        let test = "anonymous_users_have_an_identity_of_their_own";
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: needs root");
+        return;
+    }
+    let place = Place::new();
+    let public = place.path().join("pub");
+    fs::set_permissions(&public, fs::Permissions::from_mode(0o777)).expect("it is set");
+    fs::write(public.join("private"), "of root").expect("it is written");
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(public.join("private"), mode).expect("it is set");
+    let text = CONFIGURATION.replace("path = \"pub\"", "path = \"pub\"\nwritable = true").replace(
+        "files = \"pub\"",
+        "files = \"pub\"\nidentity = \"nobody\"\numask = \"0077\"\npermissions = \"elradfmwMT\"",
+    );
+    place.write(&text);
+    let mut command = medusa(["serve", "--config"]);
+    let server = Server::start(command.arg(place.path().join("m.toml")));
+    for _ in 0..2 {
+        let mut client = Client::logged_in(server.ftp(), "ftp", "x");
+        assert!(client.put("STOR new", b"content").starts_with("226 "));
+        assert_eq!(client.fetch("RETR new").0, b"content");
+        assert!(client.say("MKD d").starts_with("257 "));
+        for name in ["new", "d"] {
+            let metadata = fs::metadata(public.join(name)).expect("it is there");
+            let nobody = fs::metadata(public.join("new")).expect("it is there").uid();
+            assert!(metadata.uid() == nobody && nobody != 0, "{name}: {}", metadata.uid());
+            assert_eq!(metadata.mode() & 0o077, 0, "{name}");
+        }
+        assert!(client.fetch("RETR private").1.starts_with("550 "));
+        assert!(client.put("APPE private", b"x").starts_with("550 "));
+        assert!(client.say("SITE CHMOD 644 private").starts_with("550 "));
+        assert!(
+            client.say("DELE new").starts_with("250 ") && client.say("RMD d").starts_with("250 ")
+        );
+        drop(client);
+        // The next process can still do it.
+        server.upgrade();
+    }
+    assert_eq!(fs::read(public.join("private")).expect("it is there"), b"of root");
+}

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use medusa_auth::{Checker, CheckerSettings};
 use medusa_core::Rate;
+use medusa_core::sys::users;
 use medusa_fs::{Persona, VirtualPath};
 use medusa_ftp::authorizer::ANONYMOUS_NAMES;
 use medusa_ftp::limits::MAX_USER_BYTES;
@@ -12,7 +13,7 @@ use medusa_ftp::{Anonymous, Authorizer, Permissions, User, VirtualUsers};
 
 use crate::config::Span;
 use crate::config::build::Build;
-use crate::config::kind::{Bytes, FilePath, Name, Number, Parsed, Text};
+use crate::config::kind::{Bytes, FilePath, Mode, Name, Number, Parsed, Text};
 use crate::config::limits::bandwidth;
 use crate::config::problem::Problem;
 use crate::config::section::Section;
@@ -131,18 +132,52 @@ fn directory(section: &mut Section<'_>) -> Option<(VirtualPath, Permissions)> {
 }
 
 /// Anonymous users as the configuration has them.
-pub(super) struct AnonymousPlan(Somebody);
+pub(super) struct AnonymousPlan {
+    somebody: Somebody,
+    persona: Persona,
+}
 
 impl AnonymousPlan {
     pub(super) fn build(self, build: &Build<'_>) -> Rc<dyn Authorizer> {
-        let user = self.0.build("anonymous", build);
-        Rc::new(Anonymous::new(User { is_anonymous: true, ..user }))
+        let user = self.somebody.build("anonymous", build);
+        Rc::new(Anonymous::new(User { is_anonymous: true, persona: self.persona, ..user }))
     }
 }
 
 /// Reads `[server.anonymous]`.
 pub(super) fn anonymous(section: &mut Section<'_>, trees: &[String]) -> Option<AnonymousPlan> {
-    somebody(section, trees).map(AnonymousPlan)
+    let identity = section.maybe(
+        "identity",
+        "The user of this machine as whom they read and write, as \"ftp\" or \"nobody\"; not root. It \
+         takes a server that root has started. Left out: the server's own user.",
+        &Text("the name of a user"),
+    );
+    let umask = section.or("umask", "With `identity`: the umask of what they make.", &Mode, 0o022);
+    let somebody = somebody(section, trees);
+    let persona = match identity {
+        None => Persona::Process,
+        Some(name) => persona(section, &name, umask)?,
+    };
+    Some(AnonymousPlan { somebody: somebody?, persona })
+}
+
+/// The persona of a user of this machine.
+fn persona(section: &mut Section<'_>, name: &str, umask: u32) -> Option<Persona> {
+    section.need(|needs| needs.personas = true);
+    let shown = name.escape_debug();
+    match users::look_up(name, umask) {
+        Ok(Some(user)) if user.identity.uid == 0 => {
+            section.advise(
+                "identity",
+                "nobody may be root",
+                "name a user without rights, as \"ftp\"",
+            );
+        }
+        Ok(Some(user)) => return Some(Persona::user(user.identity)),
+        Ok(None) => section.refuse("identity", format!("this machine has no user `{shown}`")),
+        Err(e) => section.refuse("identity", format!("cannot look up the user `{shown}`: {e}")),
+    }
+    None
 }
 
 /// Virtual users as the configuration has them.
