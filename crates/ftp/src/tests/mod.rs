@@ -6,6 +6,7 @@ mod data;
 mod dialogue;
 mod quota;
 mod rates;
+mod traps;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
