@@ -90,6 +90,9 @@ pub struct Resume {
     pub id: u64,
     /// What its `welcome` called it.
     pub session: String,
+    /// What the notice `moved` gave to keep, for a process that does not know the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 /// What the server says.
@@ -291,6 +294,8 @@ pub enum Unit {
     Bytes,
     /// A span of time in seconds.
     Seconds,
+    /// A point in time, in seconds since 1970.
+    Date,
 }
 
 /// How a word could go on.
@@ -311,6 +316,9 @@ pub struct Notice {
     pub kind: NoticeKind,
     /// What has happened, for people.
     pub text: String,
+    /// With `moved`: the variables of the session, to be given back by `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 /// What a notice is about.

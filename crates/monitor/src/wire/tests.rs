@@ -156,7 +156,7 @@ proptest! {
             FromClient::Proof(LoginData { data: code.clone() }),
             FromClient::Cancel(Cancel { id, run: id }),
             FromClient::More(More { id, rows }),
-            FromClient::Resume(Resume { id, session: code.clone() }),
+            FromClient::Resume(Resume { id, session: code.clone(), kept: rows.map(|n| n.to_string()) }),
         ] {
             let mut line = Vec::new();
             message.write(&mut line);
