@@ -348,6 +348,19 @@ fn notices_stand_above_the_prompt_and_the_session_outlives_an_upgrade() {
     });
     terminal.keys(&["Enter"]);
     terminal.wait_for_end("medusa> 6\n6\nmedusa>");
+    // A connection that was only lost finds the session where it is.
+    terminal.enter("hang_up()");
+    terminal.wait("the session", |screen| screen.matches("the session goes on").count() == 2);
+    terminal.enter("7");
+    terminal.wait_for_end("medusa> 7\n7\nmedusa>");
+    terminal.enter("hang_up()");
+    terminal.wait("the session", |screen| screen.matches("the session goes on").count() == 3);
     let seen = fake.seen.lock().expect("nobody panics");
-    assert_eq!((seen.connections, &*seen.resumed), (2, &["session-1".to_owned()][..]));
+    let kept = "{\"x\":1}".to_owned();
+    let resumed = [
+        ("session-1".to_owned(), Some(kept)),
+        ("session-2".to_owned(), None),
+        ("session-2".to_owned(), None),
+    ];
+    assert_eq!((seen.connections, &*seen.resumed), (4, &resumed[..]));
 }

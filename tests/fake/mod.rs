@@ -23,8 +23,8 @@ pub const OPERATOR: (&str, &str) = ("ann", "correct horse");
 pub struct Seen {
     /// The statements, in order.
     pub statements: Vec<String>,
-    /// The sessions that were to be resumed.
-    pub resumed: Vec<String>,
+    /// The sessions that were to be resumed, and what was kept of them.
+    pub resumed: Vec<(String, Option<String>)>,
     /// Logins that came in.
     pub connections: usize,
 }
@@ -191,7 +191,11 @@ impl Talk {
                 }))
             }
             FromClient::Resume(resume) => {
-                self.seen.lock().expect("nobody panics").resumed.push(resume.session);
+                self.seen
+                    .lock()
+                    .expect("nobody panics")
+                    .resumed
+                    .push((resume.session, resume.kept));
                 self.done(resume.id, Vec::new())
             }
             other => panic!("the console says {other:?}"),
@@ -203,7 +207,8 @@ impl Talk {
     }
 
     fn notice(&mut self, kind: NoticeKind, text: &str) -> std::io::Result<()> {
-        self.say(&FromServer::Notice(Notice { kind, text: text.to_owned() }))
+        let kept = (kind == NoticeKind::Moved).then(|| "{\"x\":1}".to_owned());
+        self.say(&FromServer::Notice(Notice { kind, text: text.to_owned(), kept }))
     }
 
     fn failed(

@@ -96,6 +96,7 @@ fn number(n: f64, plain: &str, unit: Option<Unit>) -> String {
         None => plain.to_owned(),
         Some(Unit::Bytes) => bytes(n),
         Some(Unit::Seconds) => seconds(n),
+        Some(Unit::Date) => date(n).unwrap_or_else(|| plain.to_owned()),
     }
 }
 
@@ -118,6 +119,12 @@ fn bytes(n: f64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{} B", plain(n)) } else { format!("{n:.1} {}", UNITS[unit]) }
+}
+
+/// A point in time in UTC, to the second: `2026-11-22T18:00:00Z`.
+fn date(n: f64) -> Option<String> {
+    // A number that is no date becomes one that jiff refuses, too.
+    jiff::Timestamp::from_second(n as i64).ok().map(|date| date.to_string())
 }
 
 /// A span of time: `850 µs`, `12.3 ms`, `4.2 s`, `3 min 20 s`, `2 d 4 h`.
@@ -175,6 +182,8 @@ mod tests {
         ] {
             assert_eq!(seconds(n), shown, "{n}");
         }
+        assert_eq!(date(1_795_370_400.7).as_deref(), Some("2026-11-22T18:00:00Z"));
+        assert_eq!(date(1e300), None);
         for (n, shown) in [(0.5, "0.5"), (3.0, "3"), (1e20, "1e20"), (1e-9, "1e-9"), (0.1, "0.1")] {
             assert_eq!(plain(n), shown, "{n}");
         }

@@ -116,7 +116,8 @@ impl Link {
         });
         let (tell, heard) = sync_channel(MESSAGES);
         let interrupter = Interrupter(shared.clone(), tell.clone());
-        let keeper = Keeper { shared: shared.clone(), tell, announce, token: welcome.session };
+        let keeper =
+            Keeper { shared: shared.clone(), tell, announce, token: welcome.session, kept: None };
         std::thread::spawn(move || keeper.keep(messages));
         Ok((Self { shared, heard, last: RESUME }, opened, interrupter))
     }
@@ -292,6 +293,8 @@ struct Keeper {
     announce: Announce,
     /// What the session can be resumed by.
     token: String,
+    /// What the server gave us to keep of the session, for the process that serves next.
+    kept: Option<String>,
 }
 
 impl Keeper {
@@ -316,12 +319,13 @@ impl Keeper {
     }
 
     /// Reads to the end; tells whether the server had said that it stops.
-    fn listen(&self, messages: &mut Messages) -> bool {
+    fn listen(&mut self, messages: &mut Messages) -> bool {
         let mut stopping = false;
         while let Ok(Some(message)) = messages.next_message() {
             match message {
                 FromServer::Notice(notice) => {
                     stopping |= notice.kind == NoticeKind::Stopping;
+                    self.kept = notice.kept.or(self.kept.take());
                     (self.announce)(notice.text);
                 }
                 message => {
@@ -386,7 +390,8 @@ impl Keeper {
         let (_, welcome) = log_in(&mut messages, &mut || {
             credentials.clone().ok_or_else(|| "the server asks for a password now".to_owned())
         })?;
-        let resume = FromClient::Resume(Resume { id: RESUME, session: self.token.clone() });
+        let (session, kept) = (self.token.clone(), self.kept.clone());
+        let resume = FromClient::Resume(Resume { id: RESUME, session, kept });
         messages.stream().send(&resume).map_err(|e| e.to_string())?;
         // What is said meanwhile is told when it is clear what it belongs to.
         let mut notices = VecDeque::new();
@@ -405,10 +410,14 @@ impl Keeper {
                 None => return Err("the server closed the connection".to_owned()),
             }
         };
-        self.token = welcome.session;
+        // The process that has the session goes on with it, under its own name. Another one makes
+        // a new session of what was kept.
+        if outcome.is_err() || self.kept.take().is_some() {
+            self.token = welcome.session;
+        }
         (self.announce)(match outcome {
             Ok(()) => "connected again: the session goes on".to_owned(),
-            Err(why) => format!("connected again, in a new session: {why}"),
+            Err(why) => format!("connected again: {why}"),
         });
         for notice in notices {
             (self.announce)(notice);
