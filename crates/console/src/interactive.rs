@@ -122,7 +122,7 @@ impl Console {
         };
         let prompt = (plain.clone(), paint.text(Tone::Prompt, plain.trim_end()) + " ");
         let greeting = format!(
-            "{} at {target}; you are {} and may {}.\n`help` says what there is, ctrl-D leaves.\n",
+            "{} at {target}\nYou are {} and may {}. `help` says what there is, ctrl-D leaves.\n",
             text::line(&opened.server),
             text::line(&opened.operator),
             match opened.role {

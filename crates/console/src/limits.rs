@@ -8,8 +8,8 @@ pub const HISTORY: usize = 1000;
 pub const HISTORY_STATEMENT: usize = 4096;
 /// Columns of a table; further fields of its rows are left out, and their number is told.
 pub const COLUMNS: usize = 32;
-/// Cells of the narrowest column that a table is fitted into a terminal with.
-pub const COLUMN: usize = 6;
+/// Cells to which a column of texts may be narrowed so that a table fits into a terminal.
+pub const COLUMN: usize = 10;
 /// Nested tables that are shown one in the other.
 pub const DEPTH: usize = 32;
 /// Cells that a line has where nothing says how wide the terminal is.

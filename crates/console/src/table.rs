@@ -1,7 +1,11 @@
 //! Rows as a table that fits into the terminal.
 //!
 //! The one design choice: no frame. Columns are as wide as what is in them; if that is too much,
-//! the widest give way first, and what is cut shows it.
+//! the widest texts give way first, and what is cut shows it. Numbers are never cut. Columns that
+//! still do not fit are left out from the right and named below, for the first ones are what people
+//! want most.
+
+use std::fmt::Write as _;
 
 use medusa_monitor::wire::Value;
 
@@ -58,19 +62,18 @@ impl Table {
         })
     }
 
-    /// Writes it, within so many cells if there is a limit. `None`: even the narrowest columns do
-    /// not fit.
+    /// Writes it, within so many cells if there is a limit. `None`: not even two columns fit.
     pub fn write(&self, out: &mut String, cells: Option<usize>, paint: Paint) -> Option<()> {
-        let widths = self.widths(cells)?;
         let right: Vec<bool> = (0..self.names.len())
             .map(|at| {
                 let shown = || self.rows.iter().map(|row| &row[at]).filter(|c| !c.text.is_empty());
                 shown().next().is_some() && shown().all(Cell::is_number)
             })
             .collect();
+        let widths = self.widths(cells, &right)?;
         let row = |out: &mut String, cells: &mut dyn Iterator<Item = (&str, Option<Tone>)>| {
             let mut behind = 0;
-            for (at, (text, tone)) in cells.enumerate() {
+            for (at, (text, tone)) in cells.take(widths.len()).enumerate() {
                 let text = fit(text, widths[at]);
                 let pad = widths[at] - width(&text);
                 // Blanks are only written when something stands behind them.
@@ -95,32 +98,59 @@ impl Table {
         for cells in &self.rows {
             row(out, &mut cells.iter().map(|cell| (cell.text.as_str(), cell.tone)));
         }
+        let mut hidden = self.names[widths.len()..].join(", ");
         if self.left_out > 0 {
-            paint.put(out, Tone::Faint, &format!("({} more columns)\n", self.left_out));
+            let _ = write!(
+                hidden,
+                "{}{} more",
+                if hidden.is_empty() { "" } else { ", " },
+                self.left_out
+            );
+        }
+        if !hidden.is_empty() {
+            let note = format!("(not shown: {hidden})");
+            paint.put(
+                out,
+                Tone::Faint,
+                &cells.map_or(note.as_str().into(), |cells| fit(&note, cells)),
+            );
+            out.push('\n');
         }
         Some(())
     }
 
-    /// The widths of the columns.
-    fn widths(&self, cells: Option<usize>) -> Option<Vec<usize>> {
-        let mut widths: Vec<usize> = self.names.iter().map(|name| width(name)).collect();
-        for row in &self.rows {
-            for (at, cell) in row.iter().enumerate() {
-                widths[at] = widths[at].max(width(&cell.text));
-            }
+    /// The widths of the columns that are shown.
+    fn widths(&self, cells: Option<usize>, right: &[bool]) -> Option<Vec<usize>> {
+        let widest =
+            |at: usize| self.rows.iter().map(|row| width(&row[at].text)).max().unwrap_or(0);
+        // What a column wants, and what it needs at least.
+        let (mut widths, mut least) = (Vec::new(), Vec::new());
+        for (at, name) in self.names.iter().enumerate() {
+            let (name, cells) = (width(name), widest(at));
+            let wanted = name.max(cells);
+            least.push(if right[at] { cells.max(wanted.min(COLUMN)) } else { wanted.min(COLUMN) });
+            widths.push(wanted);
         }
         let Some(cells) = cells else { return Some(widths) };
-        let room = cells.checked_sub(GAP * widths.len().saturating_sub(1))?;
-        let least: usize = widths.iter().map(|&width| width.min(COLUMN)).sum();
-        if least > room {
+        let mut needed = 0;
+        let fitting = least.iter().take_while(|&&width| {
+            needed += width + GAP;
+            needed <= cells + GAP
+        });
+        let shown = fitting.count();
+        if shown < self.names.len().min(2) {
             return None;
         }
-        for width in &mut widths {
-            *width = (*width).min(room);
+        widths.truncate(shown);
+        let room = cells - GAP * (shown - 1);
+        for (width, least) in widths.iter_mut().zip(&least) {
+            *width = (*width).clamp(*least, room.max(*least));
         }
         while widths.iter().sum::<usize>() > room {
-            let widest = widths.iter_mut().max().expect("no columns take no room");
-            *widest -= 1;
+            let narrowable =
+                widths.iter_mut().zip(&least).filter(|(width, least)| **width > **least);
+            let (width, _) = narrowable.max_by_key(|(width, _)| **width)?;
+            *width -= 1;
         }
         Some(widths)
     }
