@@ -11,7 +11,7 @@ use std::path::Path;
 use medusa_auth::{file, password};
 use rustix::process::Signal;
 use server::ftp::Client;
-use server::{PATIENCE, Server, medusa};
+use server::{PATIENCE, Server, is_missing, medusa};
 use tempfile::TempDir;
 
 const CONFIGURATION: &str = r#"
@@ -279,4 +279,40 @@ fn anonymous_users_have_an_identity_of_their_own() {
         server.upgrade();
     }
     assert_eq!(fs::read(public.join("private")).expect("it is there"), b"of root");
+}
+
+#[test]
+fn curl_and_lftp_log_in_with_a_name_and_a_password() {
+    let place = Place::new();
+    let server = place.start();
+    fs::write(place.path().join("own"), "from curl").expect("it is written");
+    let own = place.path().join("own").display().to_string();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        for name in ["ftp_proxy", "FTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(name);
+        }
+        let output = command.args(arguments).output().expect("it runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let test = "curl_and_lftp_log_in_with_a_name_and_a_password";
+    if !is_missing("curl", test) {
+        let url = format!("ftp://{}/up", server.ftp());
+        let curl = |password: &str, more: &[&str]| {
+            let user = format!("ann:{password}");
+            let arguments = ["-q", "-sS", "--noproxy", "*", "--max-time", "60", "-u", &user];
+            run("curl", &[&arguments, more].concat())
+        };
+        assert!(curl("secret", &["-T", &own, &url]).0);
+        assert_eq!(curl("secret", &[&url]), (true, "from curl".to_owned()));
+        assert!(!curl("wrong", &[&url]).0);
+    }
+    if !is_missing("lftp", test) {
+        let script = format!(
+            "set net:timeout 60; set net:max-retries 1; set cmd:fail-exit yes; open -u ann,secret \
+             ftp://{}; mkdir d; put {own} -o d/f; cat d/f; rm -r d",
+            server.ftp()
+        );
+        assert_eq!(run("lftp", &["--norc", "-c", &script]), (true, "from curl".to_owned()));
+    }
 }

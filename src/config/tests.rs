@@ -125,6 +125,17 @@ fn the_example_is_right() {
         load_text(place.path(), &text).map(|loaded| loaded.config.summary()),
         Ok("1 server, 2 listeners, 1 file tree".to_owned())
     );
+    // What is commented out has no space behind its mark.
+    fs::write(place.path().join("ftp.passwd"), "").expect("it is written");
+    let bare = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let all: Vec<_> = text.replace("/srv/incoming", "other").lines().map(bare).collect();
+    assert_eq!(
+        load_text(place.path(), &all.join("\n")).map(|loaded| loaded.config.summary()),
+        Ok("2 servers, 3 listeners, 2 file trees".to_owned())
+    );
 }
 
 #[test]
