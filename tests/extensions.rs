@@ -113,7 +113,12 @@ fn all(root: &Path) -> Vec<Rc<dyn Extension>> {
     let users = root.to_owned();
     let look_up = move |name: &str| {
         let identity = Identity { uid: 23_001, gid: 23_001, groups: vec![], umask: 0o022 };
-        Ok((name == "ann").then(|| User { identity, home: users.clone() }))
+        Ok((name == "ann").then(|| User {
+            identity,
+            home: users.clone(),
+            shell: "/bin/sh".into(),
+            password: "x".into(),
+        }))
     };
     let users = UserDirectories::with_users(UserDirectoriesOptions::default(), look_up);
     vec![

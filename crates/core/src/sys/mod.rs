@@ -3,6 +3,7 @@
 pub mod beneath;
 pub mod confinement;
 pub mod notice;
+pub mod pam;
 pub mod passed;
 pub mod persona;
 pub mod privileges;

@@ -21,7 +21,7 @@ use std::io;
 use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
-pub(super) use system::CAPABILITIES;
+pub(super) use system::{CAPABILITIES, READING};
 
 /// The permission bits that a umask can remove.
 const UMASK_BITS: u32 = 0o777;
@@ -94,6 +94,18 @@ impl Persona {
     }
 }
 
+/// Runs an operation that reads what only root may read, as the hashes of passwords, on the
+/// calling thread. A process that has given up root does it as root's persona, with
+/// [`super::privileges::Keep::Logins`] also past modes that shut root out; one that cannot take
+/// that on does it as what it is, and may be denied.
+///
+/// The operation must not spawn threads, and must not run a persona.
+pub fn reading_as_root<R>(operation: impl FnOnce() -> R) -> R {
+    let root = Identity { uid: 0, gid: 0, groups: Vec::new(), umask: 0 };
+    let _assumed = system::assume_reading(&root).ok();
+    operation()
+}
+
 #[cfg(target_os = "linux")]
 mod system {
     use std::cell::Cell;
@@ -110,6 +122,9 @@ mod system {
     /// What taking on a user's identity needs, and leaving it.
     pub(in crate::sys) const CAPABILITIES: CapabilitySet =
         CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+
+    /// What reading the hashes of passwords needs beside that where their file has a mode of 0.
+    pub(in crate::sys) const READING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
     /// The id that means "none"; given to `setfsuid` it changes nothing and tells what is set.
     const NO_ID: u32 = u32::MAX;
@@ -129,8 +144,18 @@ mod system {
         _thread: PhantomData<*const ()>,
     }
 
-    /// Switches the calling thread to `identity`.
+    /// Switches the calling thread to `identity`, without any capability.
     pub(super) fn assume(identity: &Identity) -> io::Result<Assumed> {
+        assume_with(identity, CapabilitySet::empty())
+    }
+
+    /// Switches the calling thread to `identity`, which can read whatever the process may.
+    pub(super) fn assume_reading(identity: &Identity) -> io::Result<Assumed> {
+        assume_with(identity, READING)
+    }
+
+    /// Switches the calling thread to `identity`, with what is permitted of `effective`.
+    fn assume_with(identity: &Identity, effective: CapabilitySet) -> io::Result<Assumed> {
         let ids = identity.groups.iter().chain([&identity.uid, &identity.gid]);
         if ids.into_iter().any(|&id| id == NO_ID) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "persona with an invalid id"));
@@ -167,8 +192,8 @@ mod system {
                 format!("cannot take on the ids of user {}", identity.uid),
             ));
         }
-        let bare = CapabilitySets { effective: CapabilitySet::empty(), ..own.capabilities };
-        set_capabilities(None, bare)?;
+        let effective = own.capabilities.permitted & effective;
+        set_capabilities(None, CapabilitySets { effective, ..own.capabilities })?;
         Ok(own)
     }
 
@@ -238,6 +263,10 @@ mod system {
 
     pub(super) fn assume(_identity: &Identity) -> io::Result<Assumed> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "personas need Linux"))
+    }
+
+    pub(super) fn assume_reading(identity: &Identity) -> io::Result<Assumed> {
+        assume(identity)
     }
 }
 
@@ -466,6 +495,41 @@ mod tests {
             })
             .join()
             .unwrap();
+        }
+
+        #[test]
+        fn what_only_root_may_read_is_read_with_what_was_kept() {
+            if skipped("what_only_root_may_read_is_read_with_what_was_kept") {
+                return;
+            }
+            let (_dir, roots) = file(0, 0, 0o600);
+            let (_other, shut) = file(0, 0, 0);
+            let read = |kept: CapabilitySet, path: &std::path::Path| {
+                let path = path.to_owned();
+                let thread = std::thread::spawn(move || {
+                    // As somebody else, for root owns the files.
+                    let alice = rustix::process::Uid::from_raw(ALICE);
+                    rustix::thread::set_keep_capabilities(true).unwrap();
+                    rustix::thread::set_thread_res_uid(alice, alice, alice).unwrap();
+                    let none = CapabilitySet::empty();
+                    let kept =
+                        CapabilitySets { effective: none, permitted: kept, inheritable: none };
+                    set_capabilities(None, kept).unwrap();
+                    let before = state();
+                    let plain = fs::read(&path);
+                    assert_eq!(plain.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+                    let read = super::super::reading_as_root(|| fs::read(&path));
+                    assert_eq!(state(), before);
+                    read.map_err(|e| e.kind())
+                });
+                thread.join().unwrap()
+            };
+            let (switch, all) = (super::super::CAPABILITIES, super::super::READING);
+            let denied = Err(io::ErrorKind::PermissionDenied);
+            assert_eq!(read(switch, &roots), Ok(b"secret".to_vec()));
+            assert_eq!(read(switch, &shut), denied);
+            assert_eq!(read(switch | all, &shut), Ok(b"secret".to_vec()));
+            assert_eq!(read(CapabilitySet::empty(), &roots), denied);
         }
 
         #[test]

@@ -30,6 +30,9 @@ pub enum Keep {
     /// What a persona needs to take on a user's identity; nothing else, and nothing of it has an
     /// effect outside of a persona.
     Personas,
+    /// That, and what it takes to read the hashes of users' passwords
+    /// ([`super::persona::reading_as_root`]).
+    Logins,
 }
 
 /// An account cannot be used.
@@ -95,6 +98,17 @@ pub fn pass_on<R>(keep: Keep, start: impl FnOnce() -> R) -> io::Result<R> {
     system::pass_on(keep, start)
 }
 
+/// Becomes root in effect, as which little more can be done than with what was kept: for a program
+/// that was started with that ([`pass_on`]), does one thing for which it must be root, and ends.
+/// The real user stays, so that whoever has started it may end it.
+///
+/// # Errors
+///
+/// `PermissionDenied` without `CAP_SETUID` and `CAP_SETGID`.
+pub fn become_root() -> io::Result<()> {
+    system::become_root()
+}
+
 /// The number of threads of this process, where the system tells.
 pub fn threads() -> Option<usize> {
     std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
@@ -125,6 +139,7 @@ mod system {
         match keep {
             Keep::Nothing => CapabilitySet::empty(),
             Keep::Personas => super::super::persona::CAPABILITIES,
+            Keep::Logins => super::super::persona::CAPABILITIES | super::super::persona::READING,
         }
     }
 
@@ -193,6 +208,13 @@ mod system {
         let (uids, gids) = (getresuid()?, getresgid()?);
         Ok([uids.real, uids.effective, uids.saved].iter().all(|id| id.as_raw() == account.uid)
             && [gids.real, gids.effective, gids.saved].iter().all(|id| id.as_raw() == account.gid))
+    }
+
+    pub(super) fn become_root() -> io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+        setgroups(&[])?;
+        setresgid(getresgid()?.real, gid, gid)?;
+        Ok(setresuid(getresuid()?.real, uid, uid)?)
     }
 
     /// Takes everything but `kept` out of what programs started from here can ever have.
@@ -268,6 +290,10 @@ mod system {
     }
 
     pub(super) fn forbid_new() -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    pub(super) fn become_root() -> io::Result<()> {
         Err(unsupported())
     }
 

@@ -21,6 +21,11 @@ pub struct User {
     pub identity: Identity,
     /// The home directory.
     pub home: PathBuf,
+    /// The program that they get when they log in at a terminal; empty is `/bin/sh`.
+    pub shell: PathBuf,
+    /// What stands in the place of a password: mostly `x`, which says that the hash is kept where
+    /// only root can read it.
+    pub password: String,
 }
 
 /// Looks a user up; `None` is that there is none of this name. May block.
@@ -34,7 +39,8 @@ pub fn look_up(name: &str, umask: u32) -> io::Result<Option<User>> {
         return Err(io::Error::other(format!("the user `{name}` is in too many groups")));
     }
     let identity = Identity { uid, gid, groups, umask };
-    Ok(Some(User { identity, home: entry.dir }))
+    let password = entry.passwd.to_string_lossy().into_owned();
+    Ok(Some(User { identity, home: entry.dir, shell: entry.shell, password }))
 }
 
 /// All groups of a user, the primary one among them.
@@ -60,6 +66,7 @@ mod tests {
         let root = look_up("root", 0o22).unwrap().expect("every system has one");
         assert_eq!((root.identity.uid, root.identity.gid, root.identity.umask), (0, 0, 0o22));
         assert!(root.identity.groups.contains(&0) && root.home.is_absolute());
+        assert!(root.shell.is_absolute() && !root.password.is_empty());
         for name in ["", "no such user", "a:b", "root\n"] {
             assert_eq!(look_up(name, 0).unwrap(), None, "{name:?}");
         }

@@ -300,7 +300,7 @@ fn home(root: &Path, name: &str, uid: u32) -> User {
     let private = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(shown.join("others.txt"), private).expect("ours");
     let identity = Identity { uid, gid: uid, groups: vec![uid], umask: 0o022 };
-    User { identity, home }
+    User { identity, home, shell: "/bin/sh".into(), password: "x".into() }
 }
 
 fn needs_root(test: &str) -> bool {
