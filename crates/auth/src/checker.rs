@@ -6,7 +6,7 @@
 //! can be read out of it, and looking it up takes no longer for one that is nearly right.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,7 @@ use sha2::Sha256;
 
 use crate::file::{MAX_NAME, PasswordFile};
 use crate::password::MAX_PASSWORD;
-
-/// Checks that run at once; each takes about 20 MiB.
-const CHECKS_AT_ONCE: usize = 2;
-
-/// Checks that wait for those; further ones are told to come back.
-const CHECKS_WAITING: usize = 128;
+use crate::turns::Turns;
 
 /// Who may wait for one check.
 const WAITING_FOR_ONE: usize = 1024;
@@ -68,6 +63,7 @@ struct Inner {
     settings: CheckerSettings,
     file: Arc<Source>,
     key: [u8; 32],
+    turns: Turns,
     state: RefCell<State>,
 }
 
@@ -81,16 +77,8 @@ struct State {
     young: HashMap<Hidden, (Verdict, Instant)>,
     old: HashMap<Hidden, (Verdict, Instant)>,
     asked: HashMap<Hidden, Vec<Then>>,
-    waiting: VecDeque<Check>,
-    running: usize,
     /// What the remembered answers are about.
     about: Option<Arc<PasswordFile>>,
-}
-
-struct Check {
-    hidden: Hidden,
-    name: String,
-    password: Vec<u8>,
 }
 
 /// The file, and what it said last.
@@ -144,8 +132,8 @@ impl Checker {
         file.file()?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|e| format!("no random numbers: {e}"))?;
-        let state = RefCell::default();
-        Ok(Self(Rc::new(Inner { settings, file: Arc::new(file), key, state })))
+        let (turns, state) = Default::default();
+        Ok(Self(Rc::new(Inner { settings, file: Arc::new(file), key, turns, state })))
     }
 
     /// The answer, if it is remembered or needs no check; `now` is the loop's time.
@@ -169,15 +157,12 @@ impl Checker {
         }
         let hidden = self.0.hide(name, password);
         let mut state = self.0.state.borrow_mut();
-        let full = state.waiting.len() >= CHECKS_WAITING;
         match state.asked.get_mut(&hidden) {
             Some(asked) if asked.len() < WAITING_FOR_ONE => asked.push(Box::new(then)),
-            None if !full => {
+            None if !self.0.turns.is_full() => {
                 state.asked.insert(hidden, vec![Box::new(then)]);
-                let (name, password) = (name.to_owned(), password.to_vec());
-                state.waiting.push_back(Check { hidden, name, password });
                 drop(state);
-                Inner::run(&self.0, handle);
+                Inner::run(&self.0, hidden, (name.to_owned(), password.to_vec()), handle);
             }
             _ => handle.later(move |_| then(Verdict::Busy)),
         }
@@ -216,43 +201,31 @@ impl Inner {
         state.young.insert(hidden, (verdict.clone(), now + lifetime));
     }
 
-    /// Starts checks that wait, as far as there may be more at once.
-    fn run(inner: &Rc<Self>, handle: &Handle) {
-        loop {
-            let mut state = inner.state.borrow_mut();
-            if state.running >= CHECKS_AT_ONCE {
-                return;
-            }
-            let Some(Check { hidden, name, password }) = state.waiting.pop_front() else { return };
-            state.running += 1;
-            drop(state);
-            let file = inner.file.clone();
-            let (inner, again) = (inner.clone(), handle.clone());
-            handle.run(
-                move || {
-                    let file = file.file()?;
-                    let is_right = file.verify(&name, &password);
-                    Ok((if is_right { Verdict::Right } else { Verdict::Wrong }, file))
-                },
-                move |checked| {
-                    let verdict = match checked.unwrap_or_else(|lost| Err(lost.to_string())) {
-                        Ok((verdict, about)) => {
-                            inner.remember(hidden, &verdict, about, again.now());
-                            verdict
-                        }
-                        Err(why) => Verdict::Failed(why),
-                    };
-                    let mut state = inner.state.borrow_mut();
-                    state.running -= 1;
-                    let asked = state.asked.remove(&hidden).unwrap_or_default();
-                    drop(state);
-                    for then in asked {
-                        then(verdict.clone());
+    /// Checks when it is its turn, and tells those who have asked.
+    fn run(inner: &Rc<Self>, hidden: Hidden, who: (String, Vec<u8>), handle: &Handle) {
+        let (file, (name, password)) = (inner.file.clone(), who);
+        let (own, at) = (inner.clone(), handle.clone());
+        inner.turns.run(
+            handle,
+            move || {
+                let file = file.file()?;
+                let is_right = file.verify(&name, &password);
+                Ok((if is_right { Verdict::Right } else { Verdict::Wrong }, file))
+            },
+            move |checked| {
+                let verdict = match checked.unwrap_or_else(|lost| Err(lost.to_string())) {
+                    Ok((verdict, about)) => {
+                        own.remember(hidden, &verdict, about, at.now());
+                        verdict
                     }
-                    Self::run(&inner, &again);
-                },
-            );
-        }
+                    Err(why) => Verdict::Failed(why),
+                };
+                let asked = own.state.borrow_mut().asked.remove(&hidden).unwrap_or_default();
+                for then in asked {
+                    then(verdict.clone());
+                }
+            },
+        );
     }
 }
 
@@ -264,6 +237,7 @@ mod tests {
     use super::*;
     use crate::file::edit;
     use crate::password::cheap_hash;
+    use crate::turns::{CHECKS_AT_ONCE, CHECKS_WAITING};
 
     struct Bench {
         h: Harness,
