@@ -20,8 +20,10 @@ pub struct User {
     pub name: String,
     /// Whether there is no telling who it is.
     pub is_anonymous: bool,
-    /// What they see; its root is their home.
+    /// What they see.
     pub tree: Arc<dyn FileSystem>,
+    /// The directory of the tree that they begin in.
+    pub home: VirtualPath,
     /// The identity of all their operations.
     pub persona: Persona,
     /// What they may do.
@@ -50,6 +52,7 @@ impl User {
             name: name.into(),
             is_anonymous: false,
             tree,
+            home: VirtualPath::root(),
             persona,
             rights: Rights::new(permissions),
             sessions: None,
@@ -170,6 +173,8 @@ pub enum Verdict {
     Welcome(Rc<User>),
     /// Name and password do not belong together, or there is no such name.
     Refused,
+    /// They do, but the home directory cannot be entered.
+    Homeless,
     /// There is no telling now.
     Unavailable,
 }

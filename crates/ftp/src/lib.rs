@@ -4,7 +4,8 @@
 //! Read the modules in this order: [`wire`] (bytes in, values out), `session` (the control
 //! connection), `commands` (what each command does), `data` (the connections that files go over),
 //! [`announce`] (where clients are told to connect),
-//! [`authorizer`] (who may do what), [`guard`] (how many may come, and how often they may guess),
+//! [`authorizer`] (who may do what), [`unix_users`] (the users of the system),
+//! [`guard`] (how many may come, and how often they may guess),
 //! [`events`] and [`records`] (what is told of it), [`service`] (what all sessions share).
 //!
 //! The one design choice: whatever might block runs on a helper thread and comes back to the session
@@ -31,6 +32,7 @@ mod shown;
 mod sink;
 #[cfg(test)]
 mod tests;
+pub mod unix_users;
 pub mod wire;
 
 pub use announce::{Announced, Announcement};
@@ -39,3 +41,4 @@ pub use events::{Event, Events, Transfer};
 pub use limits::FtpSettings;
 pub use records::RecordForm;
 pub use service::FtpService;
+pub use unix_users::{UnixOptions, UnixUsers};

@@ -17,6 +17,9 @@ use crate::wire::facts::Facts;
 /// What is said to a wrong name and to a wrong password alike.
 const REFUSED: &str = "Name and password do not belong together.";
 
+/// What is said to whoever has the right password and no home.
+const HOMELESS: &str = "Your home directory cannot be entered; ask whoever runs this server.";
+
 pub(crate) fn user(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
     if session.user.is_some() {
         return session.reply(cx, 503, "You are logged in already; REIN begins anew.");
@@ -61,6 +64,7 @@ pub(crate) fn password(session: &mut Session, command: &Command, cx: &mut Contex
                 refused(session, &known, cx);
                 Ok(())
             }
+            Verdict::Homeless => session.reply(cx, 530, HOMELESS),
             Verdict::Unavailable => session.reply(cx, 430, "Nobody can log in now; try again."),
         });
     };
@@ -75,6 +79,7 @@ fn welcome(session: &mut Session, user: &Rc<User>, cx: &mut Context<'_>) -> Hand
     count(&session.shared.figures.logins);
     session.shared.tell(&Event::Login { user: &user.name, peer: session.peer });
     session.failures = 0;
+    session.directory = user.home.clone();
     session.user = Some(user.clone());
     quota::welcome(session, user, cx)
 }

@@ -165,8 +165,11 @@ pub(crate) fn retrieve(session: &mut Session, command: &Command, cx: &mut Contex
     if !has_port(session) {
         return no_port(session, cx);
     }
-    // What is in the system's caches needs no helper thread.
-    if let Some(user) = &session.user {
+    // What is in the system's caches needs no helper thread. The loop's own thread takes on nobody's
+    // identity.
+    if let Some(user) = &session.user
+        && user.persona == Persona::Process
+    {
         match user.tree.open_now(&user.persona, &path) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => {}
             opened => return send(session, &path, opened, offset, cx),
