@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// after the other until one fails. Exit status 0 if all went well, 1 if a statement failed, 2
     /// for wrong usage, no connection, or a refused login.
     Console(Console),
+    /// Asks PAM one question, which stands on standard input: the server starts this itself.
+    #[command(hide = true)]
+    AskPam,
 }
 
 /// How to serve.

@@ -51,6 +51,8 @@ fn main() -> ExitCode {
             Ok(End::Failed) => return ExitCode::FAILURE,
             Err(failure) => Err(failure),
         },
+        Command::AskPam => medusa_auth::pam::answer(io::stdin(), io::stdout())
+            .map_err(|e| Failure::System(format!("cannot answer: {e}"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

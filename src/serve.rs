@@ -100,6 +100,7 @@ fn reach(loaded: &Loaded) -> Reach {
     let mut reach = Reach::default();
     loaded.needs.read.iter().for_each(|path| reach.read(path));
     loaded.needs.write.iter().for_each(|path| reach.write(path));
+    loaded.needs.execute.iter().for_each(|path| reach.execute(path));
     let listeners = loaded.config.servers.iter().flat_map(|server| &server.listen);
     listeners.for_each(|listen| reach.listen(&listen.address));
     reach

@@ -32,9 +32,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::command::Serve;
+use medusa_core::sys::privileges::Keep;
 use medusa_http::CodingOptions;
 use medusa_scripted::ScriptsOptions;
+
+use crate::command::Serve;
 
 pub(crate) use crate::config::build::{Build, Built, Serving, Setup, build};
 use crate::config::kind::{Choice, DAY, Flag, Number, SECOND, Text as Words, Time};
@@ -196,7 +198,7 @@ pub(crate) fn load(source: &Source, old: Option<&Trees>, confined: bool) -> Resu
         // The directory, since the file is replaced when it is changed.
         needs.read.push(directory_of(path));
     }
-    config.process.life.keep_personas = needs.personas;
+    config.process.life.keep = needs.keep;
     // Without knowing all trees, opening some would only tell half.
     let trees = Trees::open(&config.trees, old, way_out(&text, confined), &mut problems);
     if problems.is_empty() {
@@ -340,7 +342,7 @@ fn process(section: &mut Section<'_>) -> Process {
         confine,
         allow_new_privileges,
         upgrade_timeout: upgrade_timeout.as_secs() as u32,
-        keep_personas: false,
+        keep: Keep::Nothing,
         drain_timeout: drain_timeout.as_secs() as u32,
     };
     Process { max_connections: max_connections.map(|n| n as usize), shutdown_grace, life }

@@ -7,6 +7,8 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use medusa_core::sys::privileges::Keep;
+
 use crate::config::kind::{Kind, Word, quoted};
 use crate::config::problem::{Problem, Problems};
 use crate::config::record::{Item, Record, What};
@@ -77,10 +79,12 @@ pub(crate) struct Needs {
     pub(crate) read: Vec<PathBuf>,
     /// Directories that are written, too.
     pub(crate) write: Vec<PathBuf>,
-    /// Some of it runs under the identities of users.
-    pub(crate) personas: bool,
     /// Scripts, in the order in which they were read.
     pub(crate) scripts: Vec<NamedScript>,
+    /// Where programs are that it starts.
+    pub(crate) execute: Vec<PathBuf>,
+    /// What of root's privileges it needs: to run under the identities of users.
+    pub(crate) keep: Keep,
 }
 
 /// One table that is being read.

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use medusa_core::Address;
+use medusa_core::sys::privileges::Keep;
 
 use super::*;
 use crate::command::{Diagnostics, LogFormat, LogLevel};
@@ -68,7 +69,7 @@ fn what_is_shown_of_the_flags_is_a_file_that_says_the_same() {
             confine: Confine::Require,
             allow_new_privileges: true,
             upgrade_timeout: 7,
-            keep_personas: false,
+            keep: Keep::Nothing,
             drain_timeout: 0,
         },
     };

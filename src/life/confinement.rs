@@ -54,6 +54,11 @@ impl Reach {
         self.0.write.push(path.into());
     }
 
+    /// A program that is started, or a directory of programs.
+    pub(crate) fn execute(&mut self, path: impl Into<PathBuf>) {
+        self.0.execute.push(path.into());
+    }
+
     /// An address that is listened on.
     pub(crate) fn listen(&mut self, address: &Address) {
         if let Address::Unix(path) = address {

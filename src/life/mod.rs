@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use medusa_core::sys::privileges::Keep;
 use medusa_core::{Handle, PassedSocket};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 
@@ -56,7 +57,7 @@ pub(crate) struct LifeOptions {
     /// Some of the server takes on the identities of users, so what that needs is kept of root's
     /// privileges. Nobody asks for it: it follows from what is served.
     #[arg(skip)]
-    pub(crate) keep_personas: bool,
+    pub(crate) keep: Keep,
 
     /// Seconds that connections have to end by themselves after an upgrade.
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
@@ -145,7 +146,7 @@ impl Life {
             upgrade::Settings {
                 ready_within: Duration::from_secs(options.upgrade_timeout.into()),
                 drain: Duration::from_secs(options.drain_timeout.into()),
-                keep: privileges::kept(options),
+                keep: options.keep,
                 confined: self.confined,
             },
         );

@@ -1,14 +1,9 @@
 //! Gives up root, and the ways to become it.
 
-use medusa_core::sys::privileges::{Account, AccountError, Keep, forbid_new, threads};
+use medusa_core::sys::privileges::{Account, AccountError, forbid_new, threads};
 
 use super::LifeOptions;
 use crate::serve::Failure;
-
-/// What is kept of root's privileges.
-pub(super) fn kept(options: &LifeOptions) -> Keep {
-    if options.keep_personas { Keep::Personas } else { Keep::Nothing }
-}
 
 /// Becomes the user that was asked for, and closes the ways back.
 pub(super) fn give_up(options: &LifeOptions) -> Result<(), Failure> {
@@ -23,7 +18,7 @@ pub(super) fn give_up(options: &LifeOptions) -> Result<(), Failure> {
                 "cannot become {user}: a thread was started too early, which would stay what it is"
             )));
         }
-        account.assume(kept(options)).map_err(|e| match e.kind() {
+        account.assume(options.keep).map_err(|e| match e.kind() {
             std::io::ErrorKind::PermissionDenied => Failure::Usage(format!(
                 "cannot become {user}: only root can; start the server as root, or without --user"
             )),

@@ -15,13 +15,13 @@ use std::sync::Arc;
 
 use medusa_auth::{Login, SystemUsers};
 use medusa_core::sys::users::User as Account;
-use medusa_core::{Handle, Peer};
+use medusa_core::{Handle, Peer, Rate};
 use medusa_fs::{FileSystem, LocalTree, Persona, TreeOptions, VirtualPath};
 
 use crate::authorizer::{Authorizer, Permissions, User, Verdict};
 
 /// What users of the system see and may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixOptions {
     /// Whether they see nothing but their home directory, which is then the root. Each session then
     /// holds a descriptor of its own.
@@ -30,11 +30,24 @@ pub struct UnixOptions {
     pub permissions: Permissions,
     /// Sessions of one user at once; `None` is any number.
     pub sessions: Option<usize>,
+    /// Bandwidth towards all sessions of one user together; `None` is any.
+    pub send_rate: Option<Rate>,
+    /// Bandwidth from all sessions of one user together.
+    pub receive_rate: Option<Rate>,
+    /// What they read when they have logged in.
+    pub welcome: String,
 }
 
 impl Default for UnixOptions {
     fn default() -> Self {
-        Self { confine: false, permissions: Permissions::ALL, sessions: None }
+        Self {
+            confine: true,
+            permissions: Permissions::ALL,
+            sessions: None,
+            send_rate: None,
+            receive_rate: None,
+            welcome: "Logged in.".to_owned(),
+        }
     }
 }
 
@@ -105,13 +118,15 @@ impl Authorizer for UnixUsers {
         handle: &Handle,
         then: Box<dyn FnOnce(Verdict)>,
     ) {
-        let (own, options, all) = (name.to_owned(), self.options, self.all.clone());
+        let (own, options, all) = (name.to_owned(), self.options.clone(), self.all.clone());
         let welcome = move |account| find(account, all);
         self.users.check(handle, (name, password), peer.ip(), welcome, move |login| {
             then(match login {
                 Login::Welcome((persona, Ok((tree, home)))) => {
+                    let UnixOptions { sessions, send_rate, receive_rate, welcome, .. } = options;
                     let user = User::new(own, tree, persona, options.permissions);
-                    Verdict::Welcome(Rc::new(User { home, sessions: options.sessions, ..user }))
+                    let user = User { home, sessions, send_rate, receive_rate, ..user };
+                    Verdict::Welcome(Rc::new(User { welcome, ..user }))
                 }
                 Login::Welcome((_, Err(why))) => {
                     tracing::warn!("the home of `{own}` cannot be entered: {why}");

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use medusa_core::sys::privileges::Keep;
 use medusa_fs::{Persona, VirtualPath};
 use medusa_http::extensions::error_pages::{ErrorPage, MAX_ERROR_PAGES};
 use medusa_http::extensions::user_directories::UserDirectoriesOptions;
@@ -57,7 +58,7 @@ pub(super) fn user_directories(section: &mut Section<'_>, _: &Around<'_>) -> Opt
         defaults.directory.to_string_lossy().into_owned(),
     );
     section.need(|needs| {
-        needs.personas = true;
+        needs.keep = needs.keep.max(Keep::Personas);
         needs.read.push(HOMES.into());
     });
     let min_uid = section.or(

@@ -3,6 +3,7 @@
 mod events;
 mod limits;
 mod passive;
+mod unix;
 mod users;
 
 use std::rc::Rc;
@@ -95,8 +96,24 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         |section| users::anonymous(section, trees),
     );
     let users = users::users(section, trees);
-    if !["anonymous", "user", "passwords"].into_iter().any(|key| section.has(key)) {
-        section.add_here("nobody can log in", "give it [server.anonymous] or [[server.user]]");
+    let unix = section.maybe_section(
+        "unix_users",
+        "Lets users of the system in, each under their own identity and with their own password. \
+         The server must be started as root; with `user` in [process] it keeps what it takes to be \
+         its users, and to read their passwords. Left out: nobody.",
+        unix::unix,
+    );
+    let has = |keys: &[&str]| keys.iter().any(|key| section.has(key));
+    if !has(&["anonymous", "user", "passwords", "unix_users"]) {
+        let help = "give it [server.anonymous], [[server.user]] or [server.unix_users]";
+        section.add_here("nobody can log in", help);
+    }
+    if has(&["unix_users"]) && has(&["user", "passwords"]) {
+        section.advise(
+            "unix_users",
+            "a server has users of its own, or those of the system, not both",
+            "make another server of them: how long an answer takes would tell whose a name is",
+        );
     }
     let anonymous = match anonymous {
         None => None,
@@ -106,10 +123,11 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
     Some(Box::new(move |build| {
         let mut events: Vec<Rc<dyn Events>> =
             build.transfer_log(log.as_ref())?.into_iter().collect();
-        // The first that decides about a name is asked; virtual users decide about all.
+        // The first that decides about a name is asked; all but the anonymous decide about all.
         let mut authorizers: Vec<Rc<dyn Authorizer>> = Vec::new();
         authorizers.extend(anonymous.map(|plan| plan.build(build)));
         authorizers.extend(users.build(build)?);
+        authorizers.extend(unix.map(unix::UnixPlan::build).transpose()?);
         let scripts = build.scripting.map(|scripts| ToScripts(scripts.clone()));
         events.extend(scripts.map(|scripts| Rc::new(scripts) as Rc<dyn Events>));
         Ok(Box::new(FtpSetup { settings, authorizers, events }))

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use medusa_auth::{Checker, CheckerSettings};
 use medusa_core::Rate;
+use medusa_core::sys::privileges::Keep;
 use medusa_core::sys::users;
 use medusa_fs::{Persona, VirtualPath};
 use medusa_ftp::authorizer::ANONYMOUS_NAMES;
@@ -32,7 +33,7 @@ pub(super) const MAX_TEXT: usize = 4096;
 const WELCOME: &str = "Logged in.";
 
 /// The letters of what may be done.
-fn permissions() -> Parsed<Permissions> {
+pub(super) fn permissions() -> Parsed<Permissions> {
     Parsed {
         what: "letters of what may be done: e enter directories, l list, r retrieve, a append, \
                d delete, f rename, m make directories, w store, M change modes, T change times",
@@ -46,10 +47,15 @@ struct Somebody {
     files: String,
     permissions: Permissions,
     directories: Vec<(VirtualPath, Permissions)>,
-    sessions: Option<usize>,
-    send_rate: Option<Rate>,
-    receive_rate: Option<Rate>,
-    welcome: String,
+    shares: Shares,
+}
+
+/// What the sessions of one name have together.
+pub(super) struct Shares {
+    pub(super) sessions: Option<usize>,
+    pub(super) send_rate: Option<Rate>,
+    pub(super) receive_rate: Option<Rate>,
+    pub(super) welcome: String,
 }
 
 impl Somebody {
@@ -59,10 +65,8 @@ impl Somebody {
         for (directory, permissions) in self.directories {
             user.rights = user.rights.within(directory, permissions);
         }
-        user.sessions = self.sessions;
-        (user.send_rate, user.receive_rate) = (self.send_rate, self.receive_rate);
-        user.welcome = self.welcome;
-        user
+        let Shares { sessions, send_rate, receive_rate, welcome } = self.shares;
+        User { sessions, send_rate, receive_rate, welcome, ..user }
     }
 }
 
@@ -82,6 +86,13 @@ fn somebody(section: &mut Section<'_>, trees: &[String]) -> Option<Somebody> {
         MAX_DIRECTORIES,
         directory,
     );
+    let shares = shares(section);
+    let directories: Option<Vec<_>> = directories.into_iter().collect();
+    Some(Somebody { files: files?, permissions, directories: directories?, shares })
+}
+
+/// Reads what the sessions of one name have together.
+pub(super) fn shares(section: &mut Section<'_>) -> Shares {
     let sessions = section.maybe(
         "sessions",
         "Sessions of one name at once. Left out: any number.",
@@ -103,16 +114,7 @@ fn somebody(section: &mut Section<'_>, trees: &[String]) -> Option<Somebody> {
         &Bytes(MAX_TEXT),
         WELCOME.to_owned(),
     );
-    let directories: Option<Vec<_>> = directories.into_iter().collect();
-    Some(Somebody {
-        files: files?,
-        permissions,
-        directories: directories?,
-        sessions: sessions.map(|n| n as usize),
-        send_rate,
-        receive_rate,
-        welcome,
-    })
+    Shares { sessions: sessions.map(|n| n as usize), send_rate, receive_rate, welcome }
 }
 
 fn directory(section: &mut Section<'_>) -> Option<(VirtualPath, Permissions)> {
@@ -163,7 +165,7 @@ pub(super) fn anonymous(section: &mut Section<'_>, trees: &[String]) -> Option<A
 
 /// The persona of a user of this machine.
 fn persona(section: &mut Section<'_>, name: &str, umask: u32) -> Option<Persona> {
-    section.need(|needs| needs.personas = true);
+    section.need(|needs| needs.keep = needs.keep.max(Keep::Personas));
     let shown = name.escape_debug();
     match users::look_up(name, umask) {
         Ok(Some(user)) if user.identity.uid == 0 => {

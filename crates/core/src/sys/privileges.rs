@@ -21,8 +21,8 @@ pub struct Account {
     pub groups: Vec<u32>,
 }
 
-/// What is kept of root's capabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is kept of root's capabilities; each has all of those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keep {
     /// Nothing.
     #[default]
