@@ -4,7 +4,7 @@ use medusa_auth::{Checker, CheckerSettings};
 use medusa_core::inspect::{Outcome, Value};
 
 use super::*;
-use crate::{User, VirtualUsers};
+use crate::{Authorizer, User, Verdict, VirtualUsers};
 
 /// A file in which Ann's password is `secret`.
 fn password_file() -> tempfile::NamedTempFile {
@@ -231,4 +231,57 @@ fn what_the_server_shows() {
 #[test]
 fn a_session_is_small() {
     assert!(size_of::<crate::session::Session>() <= 320);
+}
+
+/// Says what it was made with.
+struct Says(fn(&MemoryTree) -> Verdict, MemoryTree);
+
+impl Authorizer for Says {
+    fn decides(&self, _: &str) -> bool {
+        true
+    }
+
+    fn authorize(
+        &self,
+        _: &str,
+        _: &[u8],
+        _: &medusa_core::Peer,
+        _: &medusa_core::Handle,
+        then: Box<dyn FnOnce(Verdict)>,
+    ) {
+        then(self.0(&self.1));
+    }
+}
+
+fn says(verdict: fn(&MemoryTree) -> Verdict) -> Bench {
+    let mut bench = Bench::new();
+    let users: Vec<Rc<dyn Authorizer>> = vec![Rc::new(Says(verdict, bench.tree.clone()))];
+    bench.service = FtpService::new(FtpSettings::default(), users, Vec::new());
+    bench.control = bench.h.accept(&bench.service);
+    bench.h.run();
+    bench.control.take();
+    bench.say("USER ann");
+    bench
+}
+
+#[test]
+fn whoever_logs_in_begins_at_home() {
+    let mut bench = says(|tree| Verdict::Welcome(Rc::new(User { home: path("/d"), ..ann(tree) })));
+    assert_eq!(bench.code("PASS secret"), 230);
+    assert_eq!(bench.say("PWD"), "257 \"/d\" is the directory.\r\n");
+    assert!(bench.fetch("NLST").0.starts_with(b"b.txt\r\n"));
+    assert_eq!(bench.code("CDUP"), 250);
+    // Somebody else begins at theirs.
+    assert_eq!(bench.code("REIN"), 220);
+    bench.say("USER ann");
+    assert_eq!(bench.code("PASS secret"), 230);
+    assert!(bench.say("PWD").contains("\"/d\""));
+}
+
+#[test]
+fn a_right_password_without_a_home_is_told_so_at_once() {
+    let mut bench = says(|_| Verdict::Homeless);
+    let said = bench.say("PASS secret");
+    assert!(said.starts_with("530 Your home directory cannot be entered"), "{said}");
+    assert_eq!(bench.code("PWD"), 530);
 }

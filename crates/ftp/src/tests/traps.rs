@@ -187,6 +187,8 @@ fn every_operation_is_made_as_the_user() {
     }
     let others: Vec<_> = asked.iter().filter(|(_, is_user)| !is_user).collect();
     assert!(others.is_empty(), "{others:?}");
+    let on_the_loop = asked.iter().any(|(what, _)| *what == "open_now");
+    assert!(!on_the_loop, "the loop's own thread takes on nobody's identity");
 }
 
 /// A 451 told paths of the machine, and what its libraries said.
