@@ -4,10 +4,12 @@
 mod server;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use rustix::process::Signal;
-use server::{Server, answers, medusa};
+use server::{PATIENCE, Server, answers, medusa};
 
 /// A directory with a configuration: one HTTP server with these extensions behind a head.
 struct Place(tempfile::TempDir);
@@ -242,4 +244,152 @@ fn a_store_that_cannot_be_is_told_of() {
     server.wait_for_line(
         "there is no store: `store` in [script] of the configuration names its file",
     );
+}
+
+/// Somebody who speaks in lines.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        Self(BufReader::new(stream))
+    }
+
+    fn says(&mut self, line: &str) {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).expect("it reads");
+    }
+
+    /// The next line; empty at the end.
+    fn hears(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("it speaks");
+        line.trim_end().to_owned()
+    }
+}
+
+const LINES: &str =
+    "[[server]]\nprotocol = \"script\"\nlisten = \"127.0.0.1:0\"\nfile = \"x.lua\"\n";
+
+fn lines_address(server: &Server) -> String {
+    let line = server.listening.iter().find_map(|line| line.strip_prefix("listening script "));
+    line.expect("it listens").to_owned()
+}
+
+#[test]
+fn everybody_in_the_chat_in_lua_hears_everybody() {
+    let chat = include_str!("../examples/chat.lua");
+    let lines = chat.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).count();
+    assert!(lines < 60, "a chat in {lines} lines");
+    let place = Place::new(LINES);
+    place.write("x.lua", chat);
+    assert!(place.check().0, "{:?}", place.check());
+    let server = place.start();
+    let address = lines_address(&server);
+    let mut anna = Client::connect(&address);
+    let guest = anna.hears();
+    assert!(guest.starts_with("* guest") && guest.ends_with(" joins"), "{guest}");
+    anna.says("/nick anna");
+    assert!(anna.hears().ends_with(" is now anna"));
+    let mut bob = Client::connect(&address);
+    assert_eq!(anna.hears(), bob.hears());
+    bob.says("/nick ANNA");
+    assert_eq!(bob.hears(), "* ANNA is taken, or no name");
+    bob.says("/nick bob");
+    assert_eq!(anna.hears(), bob.hears());
+    bob.says("hello \x1b[2J\r");
+    assert_eq!(anna.hears(), "<bob> hello [2J");
+    assert_eq!(bob.hears(), "<bob> hello [2J");
+    anna.says("/me waves");
+    assert_eq!(bob.hears(), "* anna waves");
+    bob.says("/names");
+    assert_eq!(bob.hears(), "* here: anna, bob");
+    anna.says("/quit");
+    assert_eq!(bob.hears(), "* anna leaves");
+    assert_eq!((anna.hears(), anna.hears()), ("* anna waves".to_owned(), String::new()));
+    drop(anna);
+    bob.says("/wave");
+    assert_eq!(bob.hears(), "* /wave: what?");
+    // Nobody outlasts his connection.
+    drop(bob);
+    let mut carl = Client::connect(&address);
+    while !carl.hears().ends_with(" joins") {}
+    loop {
+        carl.says("/names");
+        let names = carl.hears();
+        if !names.contains("bob") {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_session_goes_on_with_its_version_and_its_budget_is_for_each_line() {
+    let place = Place::new(&format!("{LINES}instructions = 100000\n"));
+    let script = |word: &str| {
+        format!(
+            "return function(client) for line in client:lines() do for i = 1, 20000 do end \
+             if line == 'bad' then while true do end end \
+             client:write('{word} ' .. line .. '\\n') end end"
+        )
+    };
+    place.write("x.lua", &script("old"));
+    let server = place.start();
+    let address = lines_address(&server);
+    let mut client = Client::connect(&address);
+    for n in 0..20 {
+        client.says(&n.to_string());
+        assert_eq!(client.hears(), format!("old {n}"));
+    }
+    let before = server.errors().len();
+    place.write("x.lua", &script("new"));
+    server.signal(Signal::HUP);
+    server.wait_for_line_after(before, "reload", |line| line.contains("reloaded"));
+    client.says("still");
+    assert_eq!(client.hears(), "old still");
+    let mut other = Client::connect(&address);
+    other.says("now");
+    assert_eq!(other.hears(), "new now");
+    client.says("bad");
+    assert_eq!(client.hears(), "");
+    server.wait_for_line("script `x` failed: the script used up its budget of instructions");
+    other.says("on");
+    assert_eq!(other.hears(), "new on");
+}
+
+#[test]
+fn a_script_makes_connections() {
+    let place = Place::new(&format!(
+        "{LINES}{}[server.extension.arguments]\nto = \"unix:{{}}\"\n",
+        ONE.replace("x.lua", "y.lua")
+    ));
+    let socket = place.path().join("s");
+    let text = fs::read_to_string(place.path().join("m.toml")).expect("it is there");
+    place.write(
+        "m.toml",
+        &text.replace("unix:{}", &format!("unix:{}", socket.display())).replacen(
+            "listen = \"127.0.0.1:0\"",
+            "listen = \"unix:s\"",
+            1,
+        ),
+    );
+    place.write(
+        "x.lua",
+        "return function(client) client:write('hello\\r\\n') local n = client:line() \
+         client:write(('x'):rep(tonumber(n))) client:write(client:read(3)) end",
+    );
+    place.write(
+        "y.lua",
+        "local given = ... return function() local c = net.connect(given.to) local hello = c:line() \
+         c:write('100000\\n') c:write('abcd') local all, piece = {}, c:read(100000) \
+         local rest = c:read(10) \
+         return hello .. #piece .. rest .. tostring(c:line()) end",
+    );
+    let server = place.start();
+    let address = server.listening.iter().find_map(|line| line.strip_prefix("listening http "));
+    let mut stream = TcpStream::connect(address.expect("it listens")).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    stream.write_all(server::get("/").as_bytes()).expect("it reads");
+    let answer = server::read_answer(&mut stream);
+    assert_eq!(String::from_utf8_lossy(&answer.body), "hello100000abcnil");
 }

@@ -7,17 +7,20 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use medusa_script::limits::SOURCE_BYTES;
+use medusa_script::limits::{LONGEST_SLEEP, SOURCE_BYTES};
 use medusa_script::{Budget, Value};
-use medusa_scripted::{Returns, ScriptPlan, ScriptsOptions};
+use medusa_scripted::{Returns, ScriptPlan, ScriptServer, ScriptServerSetup, ScriptsOptions};
 
 use crate::config::Span;
-use crate::config::kind::{Anything, DAY, FilePath, Number, Size, Time};
+use crate::config::build::{Serving, Setup};
+use crate::config::kind::{Anything, DAY, FilePath, Number, SECOND, Size, Time};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
+use crate::config::server::Plan;
 use crate::config::value::{Data, Entry, Table};
 use crate::life::directory_of;
 
@@ -27,6 +30,8 @@ const MAX_RUNS: usize = 256;
 const MEMORY: u64 = 64 << 20;
 /// What the store may hold, unless it is said.
 const STORE_SIZE: u64 = 64 << 20;
+/// How long a client may be silent, unless it is said.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// A script that the configuration names.
 #[derive(Clone, Debug)]
@@ -111,7 +116,7 @@ pub(crate) fn script(section: &mut Section<'_>, returns: Returns) -> Option<usiz
         "What the script is given, a table: `...` in the script.",
         &Anything("a table of whatever the script wants to know"),
     );
-    let budget = budget(section);
+    let budget = budget(section, returns);
     let file = file?;
     section.need(|needs| needs.read.push(directory_of(&file)));
     let source = match read(&file) {
@@ -139,12 +144,13 @@ pub(crate) fn script(section: &mut Section<'_>, returns: Returns) -> Option<usiz
     place
 }
 
-fn budget(section: &mut Section<'_>) -> Budget {
+fn budget(section: &mut Section<'_>, returns: Returns) -> Budget {
     let defaults = Budget::HANDLER;
     let most = Duration::from_secs(3600);
     let time = section.or(
         "running_time",
-        "How long one call may run; waiting does not count.",
+        "How long one call may run; waiting does not count. What serves a connection has it anew for \
+         each line or piece that it reads; the same goes for `instructions` and `output`.",
         &Time(Duration::from_millis(1)..=most),
         defaults.time,
     );
@@ -154,12 +160,16 @@ fn budget(section: &mut Section<'_>) -> Budget {
         &Number(1000..=i64::MAX as u64),
         defaults.instructions,
     );
-    let within = section.or(
-        "within",
-        "The time in which one call must have ended, waiting included.",
-        &Time(Duration::from_millis(1)..=DAY),
-        defaults.within,
-    );
+    let within = if returns == Returns::Session {
+        LONGEST_SLEEP
+    } else {
+        section.or(
+            "within",
+            "The time in which one call must have ended, waiting included.",
+            &Time(Duration::from_millis(1)..=DAY),
+            defaults.within,
+        )
+    };
     let output = section.or(
         "output",
         "Bytes that one call may print; they go to the log.",
@@ -167,6 +177,48 @@ fn budget(section: &mut Section<'_>) -> Budget {
         defaults.output as u64,
     );
     Budget { instructions, time, within, output: output as usize }
+}
+
+/// What a server in Lua is told.
+struct ScriptSetup(ScriptServerSetup);
+
+impl Setup for ScriptSetup {
+    fn start(self: Box<Self>) -> Serving {
+        let service = Rc::new(ScriptServer::new(self.0));
+        Serving { service: service.clone(), inspect: service.clone(), itself: service }
+    }
+
+    fn replace(self: Box<Self>, running: &Serving) {
+        let service = running.itself.downcast_ref::<ScriptServer>();
+        service.expect("both are scripts").replace(self.0);
+    }
+}
+
+/// The setup of a server that is only checked.
+struct Checked;
+
+impl Setup for Checked {
+    fn start(self: Box<Self>) -> Serving {
+        unreachable!("a configuration that is only checked starts nothing")
+    }
+
+    fn replace(self: Box<Self>, _: &Serving) {}
+}
+
+/// Reads a server whose protocol is a script.
+pub(crate) fn server(section: &mut Section<'_>, _: &[String]) -> Option<Plan> {
+    let place = script(section, Returns::Session);
+    let idle = section.or(
+        "idle_timeout",
+        "How long a client may be silent while the script waits for it.",
+        &Time(SECOND..=DAY),
+        IDLE,
+    );
+    let place = place?;
+    Some(Box::new(move |build| {
+        let Some(script) = build.script(place) else { return Ok(Box::new(Checked)) };
+        Ok(Box::new(ScriptSetup(ScriptServerSetup { script: script.clone(), idle })))
+    }))
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

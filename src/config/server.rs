@@ -9,6 +9,7 @@ use crate::config::Span;
 use crate::config::build::{Build, Setup};
 use crate::config::kind::{List, ListenAddress, Mode, Number};
 use crate::config::problem::Problem;
+use crate::config::script;
 use crate::config::section::{Section, Variant};
 use crate::config::{ftp, http};
 
@@ -33,6 +34,13 @@ const PROTOCOLS: &[Protocol] = &[
         doc: "FTP, by RFC 959 and what came after it; without TLS.",
         not_unix: Some("its data connections need the addresses of both ends"),
         read: ftp::read,
+    },
+    Protocol {
+        name: "script",
+        doc: "A protocol of one's own: a function in Lua that is called for each connection \
+              (docs/SCRIPTS.md).",
+        not_unix: None,
+        read: script::server,
     },
 ];
 

@@ -10,9 +10,10 @@ use medusa_script::{
     Begun, Budget, Callable, Engine, Outcome, ScriptError, SharedTable, Store, Value,
 };
 
+use crate::connection::Connections;
 use crate::desk::Desk;
 use crate::talk::Talks;
-use crate::{desk, extension};
+use crate::{desk, extension, net};
 
 /// What a script sees of a request.
 const GLUE: &str = include_str!("glue.lua");
@@ -27,7 +28,9 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) desk: Rc<Desk>,
     pub(crate) talks: Rc<Talks>,
+    pub(crate) connections: Rc<Connections>,
     pub(crate) serve: Callable,
+    pub(crate) serve_connection: Callable,
 }
 
 impl Host {
@@ -41,23 +44,34 @@ impl Host {
     ) -> Result<Self, ScriptError> {
         let engine = Engine::new(handle, memory)?;
         let talks: Rc<Talks> = Rc::default();
+        let connections: Rc<Connections> = Rc::default();
         let desk = Rc::new(Desk::new(handle, engine.downgrade()));
         engine.add(shared.library())?;
         engine.add(Store::library(store))?;
+        engine.add(net::library(handle, &connections))?;
         engine.add(extension::library(&talks).made_by(GLUE))?;
         for library in desk::libraries(&desk) {
             engine.add(library)?;
         }
-        let found = engine.load("http", b"return http.serve")?;
-        let serve = match engine.call(&found, &[], Budget::default()) {
-            Begun::Ended(Outcome { result: Ok(values), .. }) => values.into_iter().next(),
-            _ => None,
+        let found = engine.load("host", b"return http.serve, net.serve")?;
+        let found = match engine.call(&found, &[], Budget::default()) {
+            Begun::Ended(Outcome { result: Ok(values), .. }) => values,
+            _ => Vec::new(),
         };
-        let Some(Value::Function(serve)) = serve else {
+        let [Value::Function(serve), Value::Function(serve_connection)] = &found[..] else {
             return Err(ScriptError::Refused("the engine is out of order".to_owned()));
         };
+        let (serve, serve_connection) = (serve.clone(), serve_connection.clone());
         let handle = handle.clone();
-        Ok(Self(Rc::new(Inner { handle, engine, desk, talks, serve })))
+        Ok(Self(Rc::new(Inner {
+            handle,
+            engine,
+            desk,
+            talks,
+            connections,
+            serve,
+            serve_connection,
+        })))
     }
 
     /// The engine, to add libraries and to run other scripts.
@@ -68,6 +82,11 @@ impl Host {
     /// Requests that scripts are handling.
     pub fn requests(&self) -> usize {
         self.0.talks.len()
+    }
+
+    /// Connections that scripts have.
+    pub fn connections(&self) -> usize {
+        self.0.connections.len()
     }
 
     /// Tells all scripts that listen for it (`events.on`) of something that has happened.

@@ -10,18 +10,22 @@
 
 #![forbid(unsafe_code)]
 
+mod connection;
 mod desk;
 pub mod extension;
 pub mod host;
 pub mod inspect;
+mod net;
 pub mod script;
 pub mod scripts;
+pub mod server;
 mod talk;
 
 pub use extension::ScriptExtension;
 pub use host::Host;
 pub use script::{Returns, Script, ScriptPlan};
 pub use scripts::{Scripts, ScriptsOptions};
+pub use server::{ScriptServer, ScriptServerSetup};
 
 #[cfg(test)]
 mod tests;

@@ -272,7 +272,7 @@ fn two_servers_on_one_address() {
 fn a_protocol_that_there_is_not_hides_nothing_else() {
     assert_eq!(
         told("[[server]]\nprotocol = \"htp\"\nlisten = \":99999\"\nanything = 1\n"),
-        "m.toml:2:12: `protocol` takes \"http\" or \"ftp\", not \"htp\"
+        "m.toml:2:12: `protocol` takes \"http\", \"ftp\" or \"script\", not \"htp\"
   |
 2 | protocol = \"htp\"
   |            ^^^^^

@@ -1,5 +1,6 @@
 //! Requests to scripts: whole sessions on the harness, under virtual time.
 
+mod connections;
 mod duties;
 
 use std::cell::RefCell;
