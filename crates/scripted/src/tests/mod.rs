@@ -2,6 +2,7 @@
 
 mod connections;
 mod duties;
+mod page;
 
 use std::cell::RefCell;
 use std::rc::Rc;
