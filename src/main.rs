@@ -8,6 +8,7 @@
 mod command;
 mod config;
 mod console;
+mod control;
 mod life;
 mod log;
 mod passwd;

@@ -16,15 +16,17 @@ use medusa_core::handle::ListenerId;
 use medusa_core::inspect::{Inspect, Node, Value};
 use medusa_core::reactor::{Bind, ListenOptions, ListenerChange, NotBound};
 use medusa_core::{Address, Handle, Reactor};
-use medusa_http::Coder;
+use medusa_http::{Coder, Extension, Made};
 use medusa_log::Logs;
 use medusa_scripted::inspect::Shown;
 use medusa_scripted::scripts::{Loaded as LoadedScripts, NotLoaded, Scripts};
 
+use crate::config::extension::plugged::Written;
 use crate::config::{
     self, Build, Built, Config, Listen, Loaded, NamedScript, Problem, Process, Serving, Setup,
     Source, Span, Trees,
 };
+use crate::control::Plugging;
 use crate::life::Life;
 use crate::life::systemd::Notifier;
 use crate::log;
@@ -63,10 +65,14 @@ struct State {
     refused: Option<String>,
     process: Process,
     trees: Arc<Trees>,
+    /// Compresses on the fly for all servers.
+    coder: Coder,
     servers: Vec<Server>,
 }
 
 struct Server {
+    /// By which it is found in the inspection tree: no two have the same.
+    name: String,
     protocol: &'static str,
     service: Serving,
     listeners: Vec<Listener>,
@@ -184,12 +190,16 @@ fn carry_out(planned: Vec<Planned>, bound: Vec<(ListenerId, Address)>) -> Vec<Se
             Listener { address, options, id, bound }
         }
     };
+    let mut names: HashMap<&'static str, usize> = HashMap::new();
     let mut server = |Planned { protocol, service, setup, listeners }| {
         if let Some(setup) = setup {
             setup.replace(&service);
         }
         let listeners = Vec::into_iter(listeners).map(&mut listener).collect();
-        Server { protocol, service, listeners }
+        let number = names.entry(protocol).or_insert(0);
+        *number += 1;
+        let name = if *number == 1 { protocol.to_owned() } else { format!("{protocol}-{number}") };
+        Server { name, protocol, service, listeners }
     };
     planned.into_iter().map(&mut server).collect()
 }
@@ -217,7 +227,7 @@ impl Running {
             logs: logged,
             access,
             transfers,
-            coder,
+            coder: coder.clone(),
             scripts: &ready,
             scripting,
         };
@@ -241,6 +251,7 @@ impl Running {
             refused: None,
             process,
             trees: Arc::new(trees),
+            coder,
             servers,
         };
         let running = Rc::new(Self {
@@ -255,8 +266,82 @@ impl Running {
             hearing: RefCell::default(),
             waiting: RefCell::default(),
         });
-        running.handle.mount("configuration", running.clone());
+        running.equip();
         Ok(running)
+    }
+
+    /// Lets extensions be plugged into the servers that run.
+    fn equip(self: &Rc<Self>) {
+        let maker = Rc::new(Plugging(Rc::downgrade(self)));
+        let state = self.state.borrow();
+        let all = state.servers.iter().filter_map(|server| server.service.http.as_ref());
+        all.for_each(|http| http.set_maker(maker.clone()));
+    }
+
+    /// Makes an extension that an operator has written, with what runs now.
+    pub(crate) fn make(self: &Rc<Self>, written: Written, made: Made) {
+        let plans = written.scripts.iter().map(NamedScript::plan).collect();
+        let running = self.clone();
+        self.scripts.load(plans, false, move |scripts| {
+            let result = match scripts {
+                Ok(scripts) => running.make_with(written, &scripts),
+                Err(NotLoaded { place, error }) => {
+                    let problem = written.scripts[place].cannot_load(&error);
+                    Err(written.text.show_one(problem))
+                }
+            };
+            made(result);
+        });
+    }
+
+    fn make_with(
+        &self,
+        written: Written,
+        scripts: &LoadedScripts,
+    ) -> Result<Rc<dyn Extension>, String> {
+        let (trees, coder) = (self.trees(), self.state.borrow().coder.clone());
+        if let Some(gone) = written.trees.iter().find(|tree| !trees.has(tree)) {
+            let gone = gone.escape_debug();
+            return Err(format!("there is no file tree `{gone}` any more; the file was reloaded"));
+        }
+        let logs = Some((&self.logs, &self.handle));
+        let build = Build {
+            trees: &trees,
+            logs,
+            access: None,
+            transfers: None,
+            coder,
+            scripts,
+            scripting: Some(&self.scripts),
+        };
+        written.make(&build)
+    }
+
+    /// The file trees.
+    pub(crate) fn trees(&self) -> Arc<Trees> {
+        self.state.borrow().trees.clone()
+    }
+
+    /// The names of the servers in the inspection tree.
+    pub(crate) fn server_names(&self) -> Vec<String> {
+        self.state.borrow().servers.iter().map(|server| server.name.clone()).collect()
+    }
+
+    /// A server as a part of the inspection tree.
+    pub(crate) fn server(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        let state = self.state.borrow();
+        let found = state.servers.iter().find(|server| server.name == name)?;
+        Some(found.service.inspect.clone())
+    }
+
+    /// Where the configuration comes from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The services of the loop.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The protocol and the real address of each listener.
@@ -317,8 +402,15 @@ impl Running {
         let (access, transfers) = (log.access.as_ref(), log.transfers.as_ref());
         let coder = Coder::new(coding);
         let scripting = Some(&self.scripts);
-        let build =
-            Build { trees: &trees, logs, access, transfers, coder, scripts: &ready, scripting };
+        let build = Build {
+            trees: &trees,
+            logs,
+            access,
+            transfers,
+            coder: coder.clone(),
+            scripts: &ready,
+            scripting,
+        };
         let built = match config::build(plans, &build) {
             Ok(built) => built,
             Err(problem) => return self.end(&Err(text.show_one(problem))),
@@ -344,9 +436,11 @@ impl Running {
                 let since = running.handle.unix_time();
                 let trees = Arc::new(trees);
                 let report = [vec![summary.clone()], notes].concat().join("; ");
+                let refused = None;
                 *state =
-                    State { generation, since, summary, refused: None, process, trees, servers };
+                    State { generation, since, summary, refused, process, trees, coder, servers };
                 drop(state);
+                running.equip();
                 running.end(&Ok(report));
             }
             Err(NotBound { place, error }) => {
@@ -435,21 +529,23 @@ fn way_out_by_flags(protocol: &str) -> String {
     if protocol == "ftp" { another + ", or do without FTP: --no-ftp" } else { another }
 }
 
+const NOTES: &[(&str, &str)] = &[
+    ("source", "Where it comes from."),
+    ("generation", "Configurations that have been in force, this one included."),
+    ("since", "Since when it is in force."),
+    ("has", "What it has."),
+    ("refused", "What was wrong with the last one that was refused, until one is taken."),
+];
+
 impl Inspect for Running {
     fn node(&self) -> Node {
         let state = self.state.borrow();
-        let node = Node::new("configuration")
+        Node::new("configuration")
+            .about("The configuration that is in force.", NOTES)
             .field("source", Value::Text(self.source.to_string()))
             .field("generation", Value::Count(state.generation))
-            .field("since", Value::Time(state.since))
+            .field("since", Value::Date(state.since))
             .field("has", Value::Text(state.summary.clone()))
-            .field("refused", Value::Text(state.refused.clone().unwrap_or_default()));
-        let children = (1..=state.servers.len()).map(|n| n.to_string()).collect();
-        Node { children, ..node }
-    }
-
-    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
-        let place = name.parse::<usize>().ok()?.checked_sub(1)?;
-        self.state.borrow().servers.get(place).map(|s| s.service.inspect.clone())
+            .field("refused", Value::Text(state.refused.clone().unwrap_or_default()))
     }
 }

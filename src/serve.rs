@@ -10,6 +10,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::SIGHUP;
 
 use crate::config::{self, Loaded, Process, Source};
+use crate::control;
 use crate::life::{Life, Reach};
 use crate::log;
 use crate::reload::Running;
@@ -83,9 +84,11 @@ fn run(source: Source, life: &mut Life) -> Result<(), Failure> {
     logs.start().map_err(|e| failed("start the log's thread", e))?;
     let handle = reactor.handle();
     let stopped = running.clone();
-    life.watch(handle, &options, move || stopped.shutdown_grace())
-        .and_then(|()| heed_signals(handle, &running, logs.clone()))
+    let orders = life.watch(handle, &options, move || stopped.shutdown_grace());
+    let orders = orders
+        .and_then(|orders| heed_signals(handle, &running, logs.clone()).map(|()| orders))
         .map_err(|e| failed("catch signals", e))?;
+    control::mount(handle, &running, orders);
     let _ = writeln!(out, "ready");
     let _ = out.flush();
     drop(out);

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use medusa_core::Handle;
-use medusa_core::inspect::Inspect;
+use medusa_core::inspect::{Action, Answer, Inspect, Node};
 use medusa_core::reactor::ListenOptions;
 use medusa_fs::FileSystem;
 use medusa_ftp::Events;
-use medusa_http::Coder;
 use medusa_http::access_log::AccessLog;
+use medusa_http::{Coder, HttpService};
 use medusa_log::Logs;
 use medusa_scripted::{Script, Scripts};
 
@@ -79,8 +79,48 @@ impl Build<'_> {
 pub(crate) struct Serving {
     pub(crate) service: Rc<dyn medusa_core::Service>,
     pub(crate) inspect: Rc<dyn Inspect>,
-    /// The same service, for the setup that replaces its own.
+    /// The service, if extensions can be plugged into it.
+    pub(crate) http: Option<Rc<HttpService>>,
+    /// The same server, for the setup that replaces its own.
     pub(crate) itself: Rc<dyn Any>,
+}
+
+/// A part of the inspection tree with more parts below it.
+pub(crate) struct Parts {
+    inner: Rc<dyn Inspect>,
+    more: Vec<(&'static str, Rc<dyn Inspect>)>,
+}
+
+impl Parts {
+    /// Puts parts below another, before its own.
+    pub(crate) fn below(
+        inner: Rc<dyn Inspect>,
+        more: Vec<(&'static str, Rc<dyn Inspect>)>,
+    ) -> Rc<dyn Inspect> {
+        Rc::new(Self { inner, more })
+    }
+}
+
+impl Inspect for Parts {
+    fn node(&self) -> Node {
+        let mut node = self.inner.node();
+        let names = self.more.iter().map(|(name, _)| (*name).to_owned());
+        node.children = names.chain(node.children).collect();
+        node
+    }
+
+    fn child(&self, name: &str) -> Option<Rc<dyn Inspect>> {
+        let found = self.more.iter().find(|(n, _)| *n == name).map(|(_, part)| part.clone());
+        found.or_else(|| self.inner.child(name))
+    }
+
+    fn actions(&self) -> &'static [Action] {
+        self.inner.actions()
+    }
+
+    fn act(&self, action: &str, arguments: &[String], answer: Answer) {
+        self.inner.act(action, arguments, answer);
+    }
 }
 
 /// Everything that a server of one protocol is told.

@@ -9,14 +9,16 @@ use medusa_http::{Extensions, HttpLimits, HttpService, HttpSettings};
 use medusa_log::Destination;
 
 use crate::config::Span;
-use crate::config::build::{Build, Serving, Setup};
+use crate::config::build::{Build, Parts, Serving, Setup};
 use crate::config::extension::{Make, extensions};
 use crate::config::kind::{Choice, List, Text};
-use crate::config::limits::{Limits, limits};
+use crate::config::limits::{self, Limits};
+use crate::config::live::Live;
 use crate::config::log::{To, access};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::server::Plan;
+use crate::config::value::Table;
 
 /// Virtual hosts of one server.
 const MAX_HOSTS: usize = 4096;
@@ -27,22 +29,46 @@ struct HttpSetup {
     settings: HttpSettings,
     channel: ChannelSettings,
     limits: HttpLimits,
+    /// What the section of limits says.
+    limits_table: Table,
     log: Option<Rc<dyn AccessLog>>,
+}
+
+/// A server that runs.
+struct Running {
+    service: Rc<HttpService>,
+    limits: Live,
 }
 
 impl Setup for HttpSetup {
     fn start(self: Box<Self>) -> Serving {
-        let Self { hosts, settings, channel, limits, log } = *self;
+        let Self { hosts, settings, channel, limits, limits_table, log } = *self;
         let service = Rc::new(HttpService::new(hosts, settings, channel, log));
         service.set_limits(limits);
-        Serving { service: service.clone(), inspect: service.inspect(), itself: service }
+        let limited = service.clone();
+        let limits = Live::new("server.limits", limits_table, move |section| {
+            let Limits { settings, channel, of_all } = limits::limits(section);
+            let service = limited.clone();
+            Box::new(move || {
+                service.set_settings(settings, channel);
+                service.set_limits(of_all);
+            })
+        });
+        let parts = vec![("limits", limits.inspect())];
+        Serving {
+            service: service.clone(),
+            inspect: Parts::below(service.inspect(), parts),
+            http: Some(service.clone()),
+            itself: Rc::new(Running { service, limits }),
+        }
     }
 
     fn replace(self: Box<Self>, running: &Serving) {
-        let Self { hosts, settings, channel, limits, log } = *self;
-        let service = running.itself.downcast_ref::<HttpService>().expect("both speak HTTP");
-        service.replace(hosts, settings, channel, log);
-        service.set_limits(limits);
+        let Self { hosts, settings, channel, limits, limits_table, log } = *self;
+        let running = running.itself.downcast_ref::<Running>().expect("both speak HTTP");
+        running.service.replace(hosts, settings, channel, log);
+        running.service.set_limits(limits);
+        running.limits.reloaded(limits_table);
     }
 }
 
@@ -75,8 +101,9 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
     let Limits { settings, channel, of_all } = section.section(
         "limits",
         "How long clients may take, how much they may send, how often they may ask.",
-        limits,
+        limits::limits,
     );
+    let limits_table = section.table_of("limits");
     let log = section.maybe_section(
         "log",
         "The line that is logged for each request to this server. Left out: as [log.access] says.",
@@ -111,7 +138,7 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         let hosts = hosts.into_iter().enumerate().map(|(place, host)| host.build(place, build));
         let hosts = Hosts::new(hosts.collect::<Result<_, _>>()?);
         let hosts = hosts.map_err(|e| Problem::new(0..0, e.to_string()))?.with_unknown(unknown);
-        Ok(Box::new(HttpSetup { hosts, settings, channel, limits: of_all, log }))
+        Ok(Box::new(HttpSetup { hosts, settings, channel, limits: of_all, limits_table, log }))
     }))
 }
 

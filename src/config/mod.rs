@@ -10,12 +10,13 @@
 
 mod build;
 mod coding;
-mod extension;
+pub(crate) mod extension;
 mod flags;
 mod ftp;
 mod http;
 mod kind;
 mod limits;
+mod live;
 mod log;
 mod problem;
 mod record;
@@ -81,6 +82,16 @@ times as well (`\"30s\"`).
 pub(crate) enum Source {
     File(PathBuf),
     Flags(Box<Serve>),
+}
+
+impl Source {
+    /// The directory that paths in it are relative to.
+    pub(crate) fn base(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
+            Self::Flags(_) => PathBuf::new(),
+        }
+    }
 }
 
 impl fmt::Display for Source {

@@ -59,6 +59,12 @@ impl NamedScript {
         }
     }
 
+    /// The same under a name that no script of a configuration has, so that neither takes the
+    /// other's place.
+    pub(crate) fn plugged_in(self) -> Self {
+        Self { name: format!("{} (plugged in)", self.name), ..self }
+    }
+
     /// The problem that it cannot be loaded.
     pub(crate) fn cannot_load(&self, why: &medusa_script::ScriptError) -> Problem {
         let what = format!("the script cannot be loaded: {why}");

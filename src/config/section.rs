@@ -54,7 +54,17 @@ impl Reader {
         table: &Table,
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> (T, Record) {
-        let mut section = Section::new(self, String::new(), table.span.clone(), table);
+        self.read_as("", table, read)
+    }
+
+    /// Reads a table that stands alone, as the section of this title.
+    pub(crate) fn read_as<T>(
+        &self,
+        title: &str,
+        table: &Table,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> (T, Record) {
+        let mut section = Section::new(self, title.to_owned(), table.span.clone(), table);
         let result = read(&mut section);
         (result, section.finish())
     }
@@ -141,6 +151,14 @@ impl<'a> Section<'a> {
             }
             Some(value) => vec![value.span.clone()],
             None => Vec::new(),
+        }
+    }
+
+    /// The table of this name; empty where there is none.
+    pub(crate) fn table_of(&self, name: &str) -> Table {
+        match self.table.entry(name).map(|e| &e.value.data) {
+            Some(Data::Table(table)) => table.clone(),
+            _ => Table::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use medusa_core::inspect::{Node, Value};
 use medusa_fs::{
     FileSystem, LayeredTree, LocalTree, MAX_MOUNTS, MemoryTree, MountedTree, TreeOptions,
     VirtualPath,
@@ -153,6 +154,15 @@ fn mounted(section: &mut Section<'_>, names: &[String]) -> Option<(VirtualPath, 
     Some((point, files?))
 }
 
+/// What the fields of a tree mean.
+const TREE_NOTES: &[(&str, &str)] = &[
+    ("path", "The directory that it shows."),
+    ("memory", "It is in memory, and holds at most this much."),
+    ("layers", "The trees that lie over each other in it, the upper one first."),
+    ("writable", "Whether it takes writes."),
+    ("mounts", "Other trees inside it, and where."),
+];
+
 /// The trees of a configuration, open.
 #[derive(Default)]
 pub(crate) struct Trees(HashMap<String, Opened>);
@@ -255,6 +265,41 @@ impl Trees {
             tree = Arc::new(mounted);
         }
         Ok(Opened { plan: plan.clone(), tree, directory })
+    }
+
+    /// Whether there is a tree of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The names of all trees.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.0.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What there is to see of a tree.
+    pub(crate) fn describe(&self, name: &str) -> Option<Node> {
+        let plan = &self.0.get(name)?.plan;
+        let text = |text: String| Value::Text(text);
+        let node = Node::new("tree").about("A file tree.", TREE_NOTES);
+        let node = match &plan.what {
+            Contents::Directory(path) => node.field("path", text(path.display().to_string())),
+            Contents::Memory(most) => node.field("memory", Value::Bytes(*most)),
+            Contents::Layers(layers) => node.field("layers", text(layers.join(", "))),
+        };
+        let mounts: Vec<_> = plan
+            .mounts
+            .iter()
+            .map(|(at, name)| format!("{} = {name}", String::from_utf8_lossy(at.as_bytes())))
+            .collect();
+        let node = if matches!(plan.what, Contents::Layers(_)) {
+            node
+        } else {
+            node.field("writable", Value::Flag(plan.options.writable))
+        };
+        Some(if mounts.is_empty() { node } else { node.field("mounts", text(mounts.join(", "))) })
     }
 
     /// The tree of this name, which the configuration has been checked to have.

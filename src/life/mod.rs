@@ -132,13 +132,13 @@ impl Life {
 
     /// Watches for the signals that end the process or have it replaced, and tells everybody who
     /// waits for it that it is ready, once the loop runs. `grace` is how long a stop waits for what
-    /// is in flight.
+    /// is in flight. What comes back does the same as those signals.
     pub(crate) fn watch(
         &mut self,
         handle: &Handle,
         options: &LifeOptions,
         grace: impl Fn() -> Duration + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<Orders> {
         let upgrade = Upgrade::new(
             handle,
             self.launch.clone(),
@@ -150,13 +150,18 @@ impl Life {
                 confined: self.confined,
             },
         );
-        let (notifier, starting) = (self.notifier.clone(), upgrade.clone());
-        on_signals(handle, &[SIGTERM, SIGINT], move |handle| {
-            notifier.stopping();
-            starting.give_up();
-            handle.shutdown(grace());
+        let orders = Orders {
+            handle: handle.clone(),
+            notifier: self.notifier.clone(),
+            upgrade,
+            grace: Rc::new(grace),
+        };
+        let (stops, starts) = (orders.clone(), orders.clone());
+        // What came of it is logged.
+        on_signals(handle, &[SIGTERM, SIGINT], move |_| {
+            stops.stop();
         })?;
-        on_signals(handle, &[SIGUSR2], move |_| upgrade.start())?;
+        on_signals(handle, &[SIGUSR2], move |_| starts.upgrade(|_| {}))?;
         self.notifier.feed_watchdog(handle);
         let (notifier, predecessor) = (self.notifier.clone(), self.predecessor.take());
         // From within the loop: that it turns is what it is to be trusted for.
@@ -165,7 +170,7 @@ impl Life {
             Some(predecessor) => predecessor.ready(),
             None => notifier.ready(),
         });
-        Ok(())
+        Ok(orders)
     }
 
     /// Tells the process that was to be replaced why it is not.
@@ -173,6 +178,33 @@ impl Life {
         if let Some(predecessor) = self.predecessor.take() {
             predecessor.failed(&failure.to_string());
         }
+    }
+}
+
+/// What the process can be told: to stop, or to have another take its place.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    handle: Handle,
+    notifier: Rc<Notifier>,
+    upgrade: Upgrade,
+    grace: Rc<dyn Fn() -> Duration>,
+}
+
+impl Orders {
+    /// Stops accepting, and ends when what is in flight has ended; gives the longest that this may
+    /// take. Told a second time, it ends at once.
+    pub(crate) fn stop(&self) -> Duration {
+        let grace = (self.grace)();
+        self.notifier.stopping();
+        self.upgrade.give_up();
+        self.handle.shutdown(grace);
+        grace
+    }
+
+    /// Has the program that now stands in this one's place take over; `heard` hears the number of
+    /// its process, or why it has not.
+    pub(crate) fn upgrade(&self, heard: impl FnOnce(Result<u32, String>) + 'static) {
+        self.upgrade.start(heard);
     }
 }
 

@@ -93,7 +93,12 @@ struct Inner {
     notifier: Rc<Notifier>,
     settings: Settings,
     state: RefCell<State>,
+    /// Who asked for the upgrade that is under way.
+    heard: RefCell<Option<Heard>>,
 }
+
+/// Hears what came of an upgrade: the process that has taken over, or why none has.
+type Heard = Box<dyn FnOnce(Result<u32, String>)>;
 
 enum State {
     Idle,
@@ -115,26 +120,28 @@ impl Upgrade {
         settings: Settings,
     ) -> Self {
         let (handle, state) = (handle.clone(), RefCell::new(State::Idle));
-        Self(Rc::new(Inner { handle, launch, notifier, settings, state }))
+        let heard = RefCell::default();
+        Self(Rc::new(Inner { handle, launch, notifier, settings, state, heard }))
     }
 
-    /// Starts the program anew, unless that is going on already.
-    pub(super) fn start(&self) {
-        match &*self.0.state.borrow() {
-            State::Idle => {}
+    /// Starts the program anew, unless that is going on already; `heard` hears what came of it,
+    /// before this process leaves its listeners to the new one.
+    pub(super) fn start(&self, heard: impl FnOnce(Result<u32, String>) + 'static) {
+        let under_way = match &*self.0.state.borrow() {
+            State::Idle => None,
             State::Starting | State::Waiting(_) => {
-                tracing::warn!("an upgrade is under way already");
-                return;
+                Some("an upgrade is under way already".to_owned())
             }
             State::Replaced(pid) => {
-                tracing::warn!("process {pid} has taken over already; send the signal to it");
-                return;
+                Some(format!("process {pid} has taken over already; send the signal to it"))
             }
-            State::Stopping => {
-                tracing::warn!("the server stops, so it is not upgraded");
-                return;
-            }
+            State::Stopping => Some("the server stops, so it is not upgraded".to_owned()),
+        };
+        if let Some(why) = under_way {
+            tracing::warn!("{why}");
+            return heard(Err(why));
         }
+        self.0.heard.replace(Some(Box::new(heard)));
         self.0.state.replace(State::Starting);
         tracing::info!("upgrading: starting {}", self.0.launch.program.display());
         let upgrade = self.clone();
@@ -182,6 +189,7 @@ impl Upgrade {
         *state = State::Replaced(pid);
         drop(state);
         self.0.notifier.replaced_by(pid);
+        self.tell(Ok(pid));
         self.0.handle.retire(self.0.settings.drain, move || {
             tracing::info!(
                 "upgraded: process {pid} serves now, this one finishes what is in flight"
@@ -222,10 +230,19 @@ impl Upgrade {
         }
         drop(state);
         tracing::error!("the upgrade has failed, and this process goes on: {why}");
+        self.tell(Err(format!("the upgrade has failed, and this process goes on: {why}")));
+    }
+
+    fn tell(&self, outcome: Result<u32, String>) {
+        let heard = self.0.heard.take();
+        if let Some(heard) = heard {
+            heard(outcome);
+        }
     }
 
     /// The process is to stop: so is its successor, unless that serves already.
     pub(super) fn give_up(&self) {
+        self.tell(Err("the server stops, so it is not upgraded".to_owned()));
         let mut state = self.0.state.borrow_mut();
         if !matches!(*state, State::Replaced(_))
             && let State::Waiting(child) = std::mem::replace(&mut *state, State::Stopping)

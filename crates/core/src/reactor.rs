@@ -605,7 +605,10 @@ impl Inspect for Listeners {
         Node {
             children: listeners.iter().map(|l| l.number.clone()).collect(),
             ..Node::new("listeners")
-                .about("The sockets that connections are accepted on.", &[])
+                .about(
+                    "The sockets that connections are accepted on.",
+                    &[("open", "How many there are.")],
+                )
                 .field("open", Value::Count(listeners.len() as u64))
         }
     }

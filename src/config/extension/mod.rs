@@ -6,6 +6,7 @@
 mod files;
 mod guards;
 mod pages;
+pub(crate) mod plugged;
 mod routes;
 mod scripts;
 mod uploads;

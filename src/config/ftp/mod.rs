@@ -32,7 +32,8 @@ impl Setup for FtpSetup {
     fn start(self: Box<Self>) -> Serving {
         let Self { settings, authorizers, events } = *self;
         let service = Rc::new(FtpService::new(settings, authorizers, events));
-        Serving { service: service.clone(), inspect: service.inspect(), itself: service }
+        let (inspect, http) = (service.inspect(), None);
+        Serving { service: service.clone(), inspect, http, itself: service }
     }
 
     fn replace(self: Box<Self>, running: &Serving) {

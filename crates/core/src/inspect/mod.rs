@@ -54,7 +54,7 @@ pub struct Node {
     /// What that is, in one sentence; empty where nobody said.
     pub about: &'static str,
     /// What its fields mean, by their names; not all need to be here.
-    pub notes: &'static [(&'static str, &'static str)],
+    pub notes: Cow<'static, [(&'static str, &'static str)]>,
     /// Its fields in the order in which people want them.
     pub fields: Vec<(Cow<'static, str>, Value)>,
     /// What can be done with it.
@@ -106,10 +106,10 @@ impl Node {
     pub fn about(
         mut self,
         about: &'static str,
-        notes: &'static [(&'static str, &'static str)],
+        notes: impl Into<Cow<'static, [(&'static str, &'static str)]>>,
     ) -> Self {
         self.about = about;
-        self.notes = notes;
+        self.notes = notes.into();
         self
     }
 

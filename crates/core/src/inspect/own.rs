@@ -68,15 +68,15 @@ enum Place {
     Part(Rc<dyn Inspect>),
 }
 
-fn find(engine: &Engine, path: &[String]) -> Result<Place, Outcome> {
-    let missing = |what: String| Err(Outcome::Missing(what));
+/// Finds it, or says what is not there.
+fn find(engine: &Engine, path: &[String]) -> Result<Place, String> {
     let [first, rest @ ..] = path else { return Ok(Place::Root) };
     match (first.as_str(), rest) {
         ("reactor", []) => return Ok(Place::Reactor),
         ("reactor", [name, rest @ ..]) if name == SLOWEST_TURNS => {
             return match slowest_turns(engine.handle(), rest) {
                 Some(node) => Ok(Place::Slow(node)),
-                None => missing("so many slow turns are not remembered".to_owned()),
+                None => Err("so many slow turns are not remembered".to_owned()),
             };
         }
         (PROCESS, []) => return Ok(Place::Process),
@@ -85,19 +85,19 @@ fn find(engine: &Engine, path: &[String]) -> Result<Place, Outcome> {
             let found = channel_of(name).filter(|id| engine.channel(*id).is_some());
             return match found {
                 Some(id) => Ok(Place::Channel(id, name.clone())),
-                None => missing(format!("there is no channel `{}`", name.escape_debug())),
+                None => Err(format!("there is no channel `{}`", name.escape_debug())),
             };
         }
         _ => {}
     }
     let mounted = engine.handle().mounts().into_iter().find(|(name, _)| name == first);
     let Some((_, mut part)) = mounted else {
-        return missing(format!("there is no `{}`", first.escape_debug()));
+        return Err(format!("there is no `{}`", first.escape_debug()));
     };
     let mut behind = first.clone();
     for name in rest {
         let Some(child) = part.child(name) else {
-            return missing(format!("there is no `{}` in {behind}", name.escape_debug()));
+            return Err(format!("there is no `{}` in {behind}", name.escape_debug()));
         };
         part = child;
         behind = format!("{behind}/{}", name.escape_debug());
@@ -143,7 +143,7 @@ pub(crate) fn answer(engine: &mut Engine, query: Query, then: Heard<Outcome>) {
     let Query { path, ask, level } = query;
     let place = match find(engine, &path) {
         Ok(place) => place,
-        Err(outcome) => return then(outcome),
+        Err(what) => return then(Outcome::Missing(what)),
     };
     match ask {
         Ask::Look if matches!(place, Place::Process) => process(engine.handle(), then),

@@ -114,7 +114,7 @@ fn what_the_loop_shows_of_itself_is_explained() {
         for (field, _) in &node.fields {
             assert!(node.note(field).is_some(), "{path}: {field}");
         }
-        for (field, _) in node.notes {
+        for (field, _) in &*node.notes {
             assert!(node.value(field).is_some(), "{path}: {field}");
         }
     }
