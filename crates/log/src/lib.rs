@@ -29,7 +29,7 @@ mod writer;
 
 pub use destination::{Destination, OpenError};
 pub use diagnostics::{DiagnosticsForm, DiagnosticsOptions};
-pub use lines::Lines;
+pub use lines::{Following, Lines};
 pub use logs::Logs;
 pub use rotate::{Rotate, RotateError};
 pub use syslog::{Facility, SyslogAddress, SyslogOptions};

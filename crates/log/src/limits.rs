@@ -51,3 +51,7 @@ pub const SYSLOG_UDP_BYTES: usize = 2048;
 
 /// Characters of a syslog tag (APP-NAME, RFC 5424 section 6).
 pub const SYSLOG_TAG_CHARS: usize = 48;
+
+/// Bytes of lines that wait, within a turn, for somebody who follows a log; of further ones only the
+/// number is told.
+pub const FOLLOWED_BYTES: usize = 256 * 1024;

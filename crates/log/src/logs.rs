@@ -19,7 +19,7 @@ use crate::destination::{Destination, OpenError};
 use crate::diagnostics::{Diagnostics, DiagnosticsForm, DiagnosticsOptions};
 use crate::file::{LogFile, Rule};
 use crate::limits::{DESTINATIONS, LAST_WAIT};
-use crate::lines::Lines;
+use crate::lines::{Following, Lines};
 use crate::panics;
 use crate::queue::Queue;
 use crate::stream::Stream;
@@ -104,6 +104,27 @@ impl Logs {
             open.lines = Rc::downgrade(&lines);
             lines
         }))
+    }
+
+    /// Has `hear` hear each line that the loop writes to a log from now on, without its line feed,
+    /// for as long as what comes back lives; not its diagnostics. `name` is that of the log in the
+    /// inspection tree. An error says which logs there are.
+    ///
+    /// `hear` is called on the loop's thread, before the loop sleeps, and must not block. When more
+    /// than [`crate::limits::FOLLOWED_BYTES`] come at once it hears how many lines are missing.
+    pub fn follow(&self, name: &str, hear: impl Fn(&[u8]) + 'static) -> Result<Following, String> {
+        let all = self.0.open.borrow();
+        let lines = |open: &Open| Some((open.queue.name.clone(), open.lines.upgrade()?));
+        let all: Vec<_> = all.iter().filter_map(lines).collect();
+        if let Some((_, lines)) = all.iter().find(|(other, _)| other == name) {
+            return Ok(lines.follow(hear));
+        }
+        let names: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
+        let there = match names.as_slice() {
+            [] => "no requests are logged".to_owned(),
+            names => format!("there are: {}", names.join(", ")),
+        };
+        Err(format!("there is no log `{}` that can be followed; {there}", name.escape_debug()))
     }
 
     /// Says what becomes of diagnostics, for the whole process. May be called again to change it;

@@ -249,3 +249,57 @@ fn actions_open_the_logs_anew_and_explain_themselves() {
     assert!(matches!(h.act("logs", "reopen", &[]), Outcome::Done(_)));
     logs.finish();
 }
+
+#[test]
+fn whoever_follows_a_log_hears_its_lines_until_that_is_dropped() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut h, logs) = (Harness::new(), logs());
+    let lines = logs.lines(&h.handle(), &file(&directory.path().join("a.log")), false);
+    let lines = lines.expect("it opens");
+    let heard: Rc<RefCell<Vec<String>>> = Rc::default();
+    let hear = || {
+        let heard = heard.clone();
+        move |line: &[u8]| heard.borrow_mut().push(String::from_utf8_lossy(line).into_owned())
+    };
+    say(&lines, "before\n");
+    let following = logs.follow("a.log", hear()).expect("it is open");
+    say(&lines, "one\n");
+    say(&lines, "two\nthree\n");
+    assert!(heard.borrow().is_empty(), "nobody hears it in the midst of a request");
+    h.run();
+    assert_eq!(heard.take(), ["one", "two", "three"]);
+    let second = logs.follow("a.log", hear()).expect("it is open");
+    say(&lines, "twice\n");
+    drop(second);
+    h.run();
+    assert_eq!(heard.take(), ["twice", "twice"]);
+    drop(following);
+    say(&lines, "after\n");
+    h.run();
+    assert!(heard.borrow().is_empty());
+    let why = logs.follow("b.log", hear()).err().expect("there is none");
+    assert!(why.contains("`b.log`") && why.contains("a.log"), "{why}");
+}
+
+#[test]
+fn whoever_follows_hears_how_many_lines_are_missing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut h, logs) = (Harness::new(), logs());
+    let lines = logs.lines(&h.handle(), &file(&directory.path().join("a.log")), false);
+    let lines = lines.expect("it opens");
+    let heard: Rc<RefCell<Vec<String>>> = Rc::default();
+    let to = heard.clone();
+    let hear = move |line: &[u8]| to.borrow_mut().push(String::from_utf8_lossy(line).into_owned());
+    let _following = logs.follow("a.log", hear).expect("it is open");
+    let all = crate::limits::FOLLOWED_BYTES / 1024 + 7;
+    let line = format!("{}\n", "x".repeat(1023));
+    for _ in 0..all {
+        say(&lines, &line);
+    }
+    h.run();
+    assert_eq!(heard.borrow().len(), all - 7 + 1);
+    assert!(heard.take().last().expect("a last one").contains("7 lines are left out"));
+    say(&lines, "next\n");
+    h.run();
+    assert_eq!(heard.take(), ["next"]);
+}
