@@ -41,7 +41,9 @@ enum Heard {
 
 const CONFIGURATION: &str = "[files.site]\npath = \"site\"\n[[server]]\nprotocol = \"http\"\n\
     listen = \"127.0.0.1:0\"\n[server.log]\nto = \"off\"\n[server.limits]\nkeep_alive = \"50s\"\n\
-    [[server.extension]]\nuse = \"files\"\nfiles = \"site\"\n";
+    [[server.extension]]\nuse = \"files\"\nfiles = \"site\"\n\
+    [[server]]\nprotocol = \"ftp\"\nlisten = \"127.0.0.1:0\"\nbanner = \"Mine.\"\n\
+    [server.anonymous]\nfiles = \"site\"\n";
 
 impl Server {
     fn start() -> Self {
@@ -185,10 +187,10 @@ fn everything_in_the_tree_is_explained() {
     }
     let server = Server::start();
     server.get("/f");
-    for path in ["server", "configuration", "servers", "trees", "listeners", "reactor"] {
+    for path in ["server", "configuration", "servers/http", "trees", "listeners", "reactor"] {
         walk(&server, path);
     }
-    assert_eq!(server.node("servers").children, ["http"]);
+    assert_eq!(server.node("servers").children, ["http", "ftp"]);
     assert!(server.text("trees/site", "path").ends_with("/site"));
 }
 
@@ -275,12 +277,27 @@ fn limits_are_set_as_the_configuration_would_have_them() {
 }
 
 #[test]
+fn limits_of_ftp_are_set_and_all_else_stays() {
+    let server = Server::start();
+    let (limits, settings) = ("servers/ftp/limits", "servers/ftp/settings");
+    let shown = server.node(settings);
+    server.act(limits, "set", &["sessions", "7"]);
+    assert_eq!(server.node(settings).value("sessions"), Some(&Value::Count(7)));
+    let mut greeting = [0; 9];
+    let mut client = connect(&server.text("listeners/2", "address"));
+    client.read_exact(&mut greeting).expect("it greets");
+    assert_eq!(&greeting, b"220 Mine.");
+    server.act(limits, "unset", &["sessions"]);
+    assert_eq!(server.node(settings), shown);
+}
+
+#[test]
 fn after_a_reload_the_file_holds() {
     let server = Server::start();
     server.act(LIST, "add", &[FIXED]);
     server.act("servers/http/limits", "set", &["keep_alive", "70s"]);
     fs::write(server.file(), CONFIGURATION.replace("50s", "40s")).expect("it is written");
-    assert!(server.act("server", "reload", &[]).contains("1 server"));
+    assert!(server.act("server", "reload", &[]).contains("2 servers"));
     assert_eq!(server.node(LIST).children, ["files"]);
     assert_eq!(server.text("servers/http/limits", "keep_alive"), "\"40s\"");
     server.act(LIST, "add", &[FIXED]);

@@ -111,6 +111,13 @@ impl FtpService {
         drop(old);
     }
 
+    /// Replaces settings only: as [`FtpService::replace`], with the users and the events that there
+    /// are.
+    pub fn set_settings(&self, settings: FtpSettings) {
+        let now = self.shared.setup.borrow().clone();
+        self.replace(settings, now.authorizers.clone(), now.events.clone());
+    }
+
     /// The service as a part of the inspection tree.
     pub fn inspect(&self) -> Rc<dyn Inspect> {
         Rc::new(Shown(self.shared.clone()))

@@ -6,17 +6,20 @@ mod passive;
 mod unix;
 mod users;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use medusa_ftp::{Authorizer, Events, FtpService, FtpSettings};
 use medusa_log::Destination;
 
-use crate::config::build::{Serving, Setup};
+use crate::config::build::{Parts, Serving, Setup};
 use crate::config::ftp::events::ToScripts;
 use crate::config::kind::{Bytes, Flag};
+use crate::config::live::Live;
 use crate::config::log::{To, transfers};
 use crate::config::section::Section;
 use crate::config::server::Plan;
+use crate::config::value::Table;
 
 /// Bytes of the name of a file.
 const MAX_NAME: usize = 255;
@@ -24,22 +27,48 @@ const MAX_NAME: usize = 255;
 /// What an FTP server is told.
 struct FtpSetup {
     settings: FtpSettings,
+    /// The same with the limits that nobody has set.
+    unlimited: FtpSettings,
+    /// What the section of limits says.
+    limits_table: Table,
     authorizers: Vec<Rc<dyn Authorizer>>,
     events: Vec<Rc<dyn Events>>,
 }
 
+/// A server that runs.
+struct Running {
+    service: Rc<FtpService>,
+    unlimited: Rc<RefCell<FtpSettings>>,
+    limits: Live,
+}
+
 impl Setup for FtpSetup {
     fn start(self: Box<Self>) -> Serving {
-        let Self { settings, authorizers, events } = *self;
+        let Self { settings, unlimited, limits_table, authorizers, events } = *self;
         let service = Rc::new(FtpService::new(settings, authorizers, events));
-        let (inspect, http) = (service.inspect(), None);
-        Serving { service: service.clone(), inspect, http, itself: service }
+        let unlimited = Rc::new(RefCell::new(unlimited));
+        let (limited, base) = (service.clone(), unlimited.clone());
+        let limits = Live::new("server.limits", limits_table, move |section| {
+            let mut settings = base.borrow().clone();
+            limits::limits(section, &mut settings);
+            let service = limited.clone();
+            Box::new(move || service.set_settings(settings))
+        });
+        let parts = vec![("limits", limits.inspect())];
+        Serving {
+            service: service.clone(),
+            inspect: Parts::below(service.inspect(), parts),
+            http: None,
+            itself: Rc::new(Running { service, unlimited, limits }),
+        }
     }
 
     fn replace(self: Box<Self>, running: &Serving) {
-        let Self { settings, authorizers, events } = *self;
-        let service = running.itself.downcast_ref::<FtpService>().expect("both speak FTP");
-        service.replace(settings, authorizers, events);
+        let Self { settings, unlimited, limits_table, authorizers, events } = *self;
+        let running = running.itself.downcast_ref::<Running>().expect("both speak FTP");
+        running.service.replace(settings, authorizers, events);
+        running.unlimited.replace(unlimited);
+        running.limits.reloaded(limits_table);
     }
 }
 
@@ -75,15 +104,16 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         section.refuse("message", "a message is named without its directory");
     }
     section.section(
+        "passive",
+        "Where clients are told to connect for data (PASV, EPSV).",
+        |section| passive::passive(section, &mut settings),
+    );
+    let (unlimited, limits_table) = (settings.clone(), section.table_of("limits"));
+    section.section(
         "limits",
         "How long clients may take, how many may come, how often they may guess, how fast data \
          goes.",
         |section| limits::limits(section, &mut settings),
-    );
-    section.section(
-        "passive",
-        "Where clients are told to connect for data (PASV, EPSV).",
-        |section| passive::passive(section, &mut settings),
     );
     let log = section.maybe_section(
         "log",
@@ -131,6 +161,6 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
         authorizers.extend(unix.map(unix::UnixPlan::build).transpose()?);
         let scripts = build.scripting.map(|scripts| ToScripts(scripts.clone()));
         events.extend(scripts.map(|scripts| Rc::new(scripts) as Rc<dyn Events>));
-        Ok(Box::new(FtpSetup { settings, authorizers, events }))
+        Ok(Box::new(FtpSetup { settings, unlimited, limits_table, authorizers, events }))
     }))
 }
