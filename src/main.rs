@@ -74,6 +74,7 @@ fn check(source: Source) -> Result<(), Failure> {
         access: None,
         transfers: None,
         coder,
+        station: config::station(),
         scripts: &[],
         scripting: None,
     };

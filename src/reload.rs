@@ -20,6 +20,7 @@ use medusa_http::{Coder, Extension, Made};
 use medusa_log::Logs;
 use medusa_scripted::inspect::Shown;
 use medusa_scripted::scripts::{Loaded as LoadedScripts, NotLoaded, Scripts};
+use medusa_status::Station;
 
 use crate::config::extension::plugged::Written;
 use crate::config::{
@@ -44,6 +45,8 @@ pub(crate) struct Running {
     source: Source,
     logs: Logs,
     scripts: Rc<Scripts>,
+    /// Where everybody looks on who looks at the server, before a reload and after it.
+    station: Station,
     state: RefCell<State>,
     /// A reload is under way; whoever asked for it, and whoever asked since for another.
     busy: Cell<bool>,
@@ -222,12 +225,14 @@ impl Running {
         let transfers = config.log.transfers.as_ref();
         let coder = Coder::new(config.coding);
         let (logged, scripting) = (Some((&logs, &handle)), Some(&scripts));
+        let station = config::station();
         let build = Build {
             trees: &trees,
             logs: logged,
             access,
             transfers,
             coder: coder.clone(),
+            station: station.clone(),
             scripts: &ready,
             scripting,
         };
@@ -259,6 +264,7 @@ impl Running {
             source,
             logs,
             scripts,
+            station,
             state: RefCell::new(state),
             busy: Cell::new(false),
             confined: Cell::new(life.is_confined()),
@@ -311,6 +317,7 @@ impl Running {
             access: None,
             transfers: None,
             coder,
+            station: self.station.clone(),
             scripts,
             scripting: Some(&self.scripts),
         };
@@ -400,7 +407,7 @@ impl Running {
         let Config { process, log, coding, script, servers: plans, .. } = config;
         let logs = Some((&self.logs, &self.handle));
         let (access, transfers) = (log.access.as_ref(), log.transfers.as_ref());
-        let coder = Coder::new(coding);
+        let (coder, station) = (Coder::new(coding), self.station.clone());
         let scripting = Some(&self.scripts);
         let build = Build {
             trees: &trees,
@@ -408,6 +415,7 @@ impl Running {
             access,
             transfers,
             coder: coder.clone(),
+            station,
             scripts: &ready,
             scripting,
         };

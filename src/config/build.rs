@@ -13,6 +13,7 @@ use medusa_http::access_log::AccessLog;
 use medusa_http::{Coder, HttpService};
 use medusa_log::Logs;
 use medusa_scripted::{Script, Scripts};
+use medusa_status::Station;
 
 use crate::config::log::{AccessPlan, TransfersPlan};
 use crate::config::problem::Problem;
@@ -30,6 +31,8 @@ pub(crate) struct Build<'a> {
     pub(crate) transfers: Option<&'a TransfersPlan>,
     /// Compresses on the fly, within bounds for all servers together.
     pub(crate) coder: Coder,
+    /// Where everybody looks on who looks at the server.
+    pub(crate) station: Station,
     /// The scripts that are loaded, in the order of the configuration; none where nothing is
     /// served.
     pub(crate) scripts: &'a [Rc<Script>],
@@ -72,6 +75,11 @@ impl Build<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// Where everybody looks on who looks at this program.
+pub(crate) fn station() -> Station {
+    Station::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
 /// A server that runs.

@@ -39,7 +39,7 @@ use medusa_scripted::ScriptsOptions;
 
 use crate::command::Serve;
 
-pub(crate) use crate::config::build::{Build, Built, Serving, Setup, build};
+pub(crate) use crate::config::build::{Build, Built, Serving, Setup, build, station};
 use crate::config::kind::{Choice, DAY, Flag, Number, SECOND, Text as Words, Time};
 pub(crate) use crate::config::log::{AccessPlan, Log, TransfersPlan};
 pub(crate) use crate::config::problem::Problem;

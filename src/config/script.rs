@@ -191,7 +191,7 @@ struct ScriptSetup(ScriptServerSetup);
 impl Setup for ScriptSetup {
     fn start(self: Box<Self>) -> Serving {
         let service = Rc::new(ScriptServer::new(self.0));
-        Serving { service: service.clone(), inspect: service.clone(), itself: service }
+        Serving { service: service.clone(), inspect: service.clone(), itself: service, http: None }
     }
 
     fn replace(self: Box<Self>, running: &Serving) {

@@ -21,7 +21,7 @@ use crate::config::section::Section;
 use crate::life::directory_of;
 
 /// The addresses in one rule.
-const MAX_ADDRESSES: usize = 1024;
+pub(super) const MAX_ADDRESSES: usize = 1024;
 
 /// Users that one guard names.
 const MAX_USERS: usize = 4096;
@@ -162,26 +162,30 @@ pub(super) fn basic_auth(section: &mut Section<'_>, _: &Around<'_>) -> Option<Ma
     Some(Box::new(move |_| Ok(Rc::new(make().map_err(|e| Problem::new(place, e))?))))
 }
 
+/// Whom a rule is about.
+pub(super) fn who() -> Parsed<Who> {
+    Parsed {
+        what: "\"all\", \"unix\", an address or a network",
+        parse: |text| text.parse::<Who>().map_err(|e| e.to_string()),
+        write: |who| match who {
+            Who::All => "all".to_owned(),
+            Who::Unix => "unix".to_owned(),
+            Who::Net(net) => net.to_string(),
+        },
+    }
+}
+
 pub(super) fn access(section: &mut Section<'_>, _: &Around<'_>) -> Option<Make> {
     const WORDS: &[(&str, Action)] = &[("allow", Action::Allow), ("deny", Action::Deny)];
     let default =
         section.or("default", "What is done where no rule fits.", &Choice(WORDS), Action::Deny);
     let rules = section.tables("rule", "A rule.", MAX_ACCESS_RULES, |rule| {
         let action = rule.needed("action", "What is done.", &Choice(WORDS));
-        let who = Parsed {
-            what: "\"all\", \"unix\", an address or a network",
-            parse: |text| text.parse::<Who>().map_err(|e| e.to_string()),
-            write: |who| match who {
-                Who::All => "all".to_owned(),
-                Who::Unix => "unix".to_owned(),
-                Who::Net(net) => net.to_string(),
-            },
-        };
         let from = rule.or(
             "from",
             "To whom: \"all\", \"unix\" (processes on this machine, over a Unix-domain socket), \
              addresses, or networks as \"10.0.0.0/8\".",
-            &List(who, 1..=MAX_ADDRESSES),
+            &List(who(), 1..=MAX_ADDRESSES),
             vec![Who::All],
         );
         let methods = rule.maybe("methods", "For which methods. Left out: all.", &methods());

@@ -9,6 +9,7 @@ mod pages;
 pub(crate) mod plugged;
 mod routes;
 mod scripts;
+mod status;
 mod uploads;
 
 use std::rc::Rc;
@@ -96,6 +97,11 @@ const EXTENSIONS: &[Kind] = &[
         name: "body-limit",
         doc: "Allows request bodies fewer bytes, or more, than `max_body` in [server.limits].",
         read: limits::body_limit,
+    },
+    Kind {
+        name: "status",
+        doc: "Shows the server's figures, live: a page, JSON, and text for Prometheus.",
+        read: status::status,
     },
     Kind {
         name: "error-pages",

@@ -112,8 +112,9 @@ pub(super) fn reactor(engine: &Engine) -> Node {
         .field("received", Value::Bytes(totals.0))
         .field("sent", Value::Bytes(totals.1))
         .field("last turn", Value::Time(turns.last))
-        .field("turn p50", Value::Time(turns.histogram.quantile(500)))
-        .field("turn p99", Value::Time(turns.histogram.quantile(10)))
+        // Rounded up, but no longer than the longest that there was.
+        .field("turn p50", Value::Time(turns.histogram.quantile(500).min(turns.longest)))
+        .field("turn p99", Value::Time(turns.histogram.quantile(10).min(turns.longest)))
         .field("longest turn", Value::Time(turns.longest))
         .field("turns over 20 ms", Value::Count(turns.slow));
     Node { children: vec![SLOWEST_TURNS.to_owned()], ..node }
