@@ -7,6 +7,9 @@ use crate::lua;
 use crate::paint::{Paint, Tone};
 use crate::text::{line, lines, width};
 
+/// How the calls within a statement begin in a traceback.
+const OWN_CALL: &str = "statement:";
+
 /// Shows what went wrong in a statement: the message, the line if that says more, and below it
 /// what the message names.
 pub fn show(failed: &Failed, code: &str, paint: Paint) -> String {
@@ -27,9 +30,9 @@ pub fn show(failed: &Failed, code: &str, paint: Paint) -> String {
             place(&mut out, failed.line, text, named, paint);
         }
     }
-    // The first call is where the error stands; what is told above is not told again.
+    // A call within the statement that is the only one says no more than the line above.
     let calls: Vec<&str> = failed.traceback.lines().filter(|call| !call.is_empty()).collect();
-    if calls.len() > 2 {
+    if calls.iter().filter(|call| call.starts_with(OWN_CALL)).count() > 1 {
         for call in calls.iter().take(TRACEBACK) {
             paint.put(&mut out, Tone::Faint, &format!("  {}", line(call)));
             out.push('\n');
@@ -119,10 +122,15 @@ mod tests {
 
     #[test]
     fn the_calls_that_led_there_are_shown() {
-        let traceback = (0..40).map(|n| format!("call {n}\x1b")).collect::<Vec<_>>().join("\n");
+        let traceback =
+            (0..40).map(|n| format!("statement:{n}\x1b")).collect::<Vec<_>>().join("\n");
         let failed = Failed { message: "m".into(), traceback, ..Failed::default() };
         let shown = show(&failed, "x", Paint(false));
-        assert!(shown.starts_with("error: m\n  call 0\\u{1b}\n"), "{shown}");
+        assert!(shown.starts_with("error: m\n  statement:0\\u{1b}\n"), "{shown}");
         assert!(shown.ends_with("  … 28 more\n"), "{shown}");
+        let traceback =
+            "[C]: in f\nmedusa:26: in g\nstatement:1: in h\n(...tail calls...)".to_owned();
+        let failed = Failed { traceback, ..failed };
+        assert_eq!(show(&failed, "x", Paint(false)), "error: m\n");
     }
 }
