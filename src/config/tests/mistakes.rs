@@ -86,7 +86,7 @@ fn an_extension_that_there_is_not() {
     assert_eq!(
         told_of_extension("use = \"redirct\"\nto = \"/\"\n"),
         "m.toml:10:7: `use` takes \"files\", \"upload\", \"redirect\", \"rewrite\", \"script\", \"fixed\", \"compress\", \"header\", \
-         \"access\", \"basic-auth\", \"rate-limit\", \"body-limit\", \"error-pages\" or \
+         \"access\", \"basic-auth\", \"rate-limit\", \"body-limit\", \"status\", \"error-pages\" or \
          \"user-directories\", not \"redirct\"
    |
 10 | use = \"redirct\"
