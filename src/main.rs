@@ -77,6 +77,7 @@ fn check(source: Source) -> Result<(), Failure> {
         station: config::station(),
         scripts: &[],
         scripting: None,
+        resolver: None,
     };
     let summary = loaded.config.summary();
     config::build(loaded.config.servers, &build)

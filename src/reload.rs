@@ -16,6 +16,7 @@ use medusa_core::handle::ListenerId;
 use medusa_core::inspect::{Inspect, Node, Value};
 use medusa_core::reactor::{Bind, ListenOptions, ListenerChange, NotBound};
 use medusa_core::{Address, Handle, Reactor};
+use medusa_dns::Resolver;
 use medusa_http::{Coder, Extension, Made};
 use medusa_log::Logs;
 use medusa_scripted::inspect::Shown;
@@ -47,6 +48,7 @@ pub(crate) struct Running {
     scripts: Rc<Scripts>,
     /// Where everybody looks on who looks at the server, before a reload and after it.
     station: Station,
+    resolver: Resolver,
     state: RefCell<State>,
     /// A reload is under way; whoever asked for it, and whoever asked since for another.
     busy: Cell<bool>,
@@ -220,6 +222,7 @@ impl Running {
         let Loaded { config, trees, text, needs, .. } = loaded;
         let (summary, process) = (config.summary(), config.process);
         let scripts = Scripts::new(&handle, config.script);
+        let resolver = Resolver::new(&handle, config.resolver);
         let ready = load_at_once(&scripts, &needs.scripts).map_err(|p| text.show_one(p))?;
         let access = config.log.access.as_ref();
         let transfers = config.log.transfers.as_ref();
@@ -235,6 +238,7 @@ impl Running {
             station: station.clone(),
             scripts: &ready,
             scripting,
+            resolver: Some(&resolver),
         };
         let built = config::build(config.servers, &build).map_err(|p| text.show_one(p))?;
         let plan = Plan::new(built, &[]);
@@ -249,6 +253,7 @@ impl Running {
         let servers = carry_out(plan.servers, bound);
         scripts.replace(&ready);
         handle.mount("scripts", Rc::new(Shown(scripts.clone())));
+        handle.mount("resolver", resolver.inspect());
         let state = State {
             generation: 1,
             since: handle.unix_time(),
@@ -265,6 +270,7 @@ impl Running {
             logs,
             scripts,
             station,
+            resolver,
             state: RefCell::new(state),
             busy: Cell::new(false),
             confined: Cell::new(life.is_confined()),
@@ -320,6 +326,7 @@ impl Running {
             station: self.station.clone(),
             scripts,
             scripting: Some(&self.scripts),
+            resolver: Some(&self.resolver),
         };
         written.make(&build)
     }
@@ -404,7 +411,7 @@ impl Running {
     fn apply(self: &Rc<Self>, loaded: Loaded, ready: LoadedScripts) {
         let Loaded { config, trees, text, .. } = loaded;
         let summary = config.summary();
-        let Config { process, log, coding, script, servers: plans, .. } = config;
+        let Config { process, log, coding, script, resolver, servers: plans, .. } = config;
         let logs = Some((&self.logs, &self.handle));
         let (access, transfers) = (log.access.as_ref(), log.transfers.as_ref());
         let (coder, station) = (Coder::new(coding), self.station.clone());
@@ -418,6 +425,7 @@ impl Running {
             station,
             scripts: &ready,
             scripting,
+            resolver: Some(&self.resolver),
         };
         let built = match config::build(plans, &build) {
             Ok(built) => built,
@@ -435,6 +443,7 @@ impl Running {
             Ok(bound) => {
                 let servers = carry_out(planned, bound);
                 running.scripts.replace(&ready);
+                running.resolver.set(resolver);
                 running.handle.limit_connections(connection_limit(&process));
                 if let Err(e) = log::set_diagnostics(&running.logs, &log) {
                     notes.push(format!("diagnostics go where they went before: {e}"));

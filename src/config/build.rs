@@ -7,6 +7,7 @@ use std::sync::Arc;
 use medusa_core::Handle;
 use medusa_core::inspect::{Action, Answer, Inspect, Node};
 use medusa_core::reactor::ListenOptions;
+use medusa_dns::Resolver;
 use medusa_fs::FileSystem;
 use medusa_ftp::Events;
 use medusa_http::access_log::AccessLog;
@@ -38,6 +39,8 @@ pub(crate) struct Build<'a> {
     pub(crate) scripts: &'a [Rc<Script>],
     /// Where scripts hear of what happens.
     pub(crate) scripting: Option<&'a Rc<Scripts>>,
+    /// Looks names up; none where nothing is served.
+    pub(crate) resolver: Option<&'a Resolver>,
 }
 
 impl Build<'_> {

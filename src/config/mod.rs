@@ -2,7 +2,7 @@
 //!
 //! Read the modules in the order in which a file becomes servers: [`value`] (what stands in it,
 //! with places), [`section`] and [`kind`] (keys asked for by name, kind and default), [`trees`],
-//! [`server`], [`http`] and [`ftp`] (what there is to configure), [`mod@build`] (trees and services),
+//! [`server`], [`http`], [`ftp`] and [`dns`] (what there is to configure), [`mod@build`] (trees and services),
 //! [`record`] (all of it shown again).
 //!
 //! The one design choice: the flags of the command line become the same values as a file, so
@@ -10,6 +10,7 @@
 
 mod build;
 mod coding;
+mod dns;
 pub(crate) mod extension;
 mod flags;
 mod ftp;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use medusa_core::sys::privileges::Keep;
+use medusa_dns::ResolverSettings;
 use medusa_http::CodingOptions;
 use medusa_scripted::ScriptsOptions;
 
@@ -110,6 +112,7 @@ pub(crate) struct Config {
     /// What is compressed on the fly.
     pub(crate) coding: CodingOptions,
     pub(crate) script: ScriptsOptions,
+    pub(crate) resolver: ResolverSettings,
     pub(crate) trees: Vec<TreePlan>,
     pub(crate) servers: Vec<ServerPlan>,
 }
@@ -209,6 +212,13 @@ pub(crate) fn load(source: &Source, old: Option<&Trees>, confined: bool) -> Resu
         // The directory, since the file is replaced when it is changed.
         needs.read.push(directory_of(path));
     }
+    if needs.resolver {
+        for file in [&config.resolver.resolv_conf, &config.resolver.hosts] {
+            // It may be a link, and whatever it leads to is replaced when it changes.
+            needs.read.push(directory_of(file));
+            needs.read.extend(file.canonicalize().iter().map(|file| directory_of(file)));
+        }
+    }
     config.process.life.keep = needs.keep;
     // Without knowing all trees, opening some would only tell half.
     let trees = Trees::open(&config.trees, old, way_out(&text, confined), &mut problems);
@@ -271,6 +281,7 @@ fn configuration(top: &mut Section<'_>) -> Config {
         coding::options,
     );
     let script = top.section("script", "Scripts in Lua.", script::options);
+    let resolver = top.section("resolver", "Looks names up, for the whole process.", dns::resolver);
     let names = top.keys_of("files");
     let trees = top.named(
         "files",
@@ -291,7 +302,8 @@ fn configuration(top: &mut Section<'_>) -> Config {
     }
     let servers: Vec<ServerPlan> = servers.into_iter().flatten().collect();
     server::check_addresses(top, &servers);
-    Config { process, log, coding, script, trees: trees.into_iter().flatten().collect(), servers }
+    let trees = trees.into_iter().flatten().collect();
+    Config { process, log, coding, script, resolver, trees, servers }
 }
 
 fn process(section: &mut Section<'_>) -> Process {

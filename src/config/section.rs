@@ -89,6 +89,8 @@ pub(crate) struct Needs {
     pub(crate) read: Vec<PathBuf>,
     /// Directories that are written, too.
     pub(crate) write: Vec<PathBuf>,
+    /// Some of it looks names up.
+    pub(crate) resolver: bool,
     /// Scripts, in the order in which they were read.
     pub(crate) scripts: Vec<NamedScript>,
     /// Where programs are that it starts.

@@ -11,7 +11,7 @@ use crate::config::kind::{List, ListenAddress, Mode, Number};
 use crate::config::problem::Problem;
 use crate::config::script;
 use crate::config::section::{Section, Variant};
-use crate::config::{ftp, http};
+use crate::config::{dns, ftp, http};
 
 /// Addresses of one server.
 const MAX_LISTENERS: usize = 256;
@@ -41,6 +41,12 @@ const PROTOCOLS: &[Protocol] = &[
               (docs/SCRIPTS.md).",
         not_unix: None,
         read: script::server,
+    },
+    Protocol {
+        name: "dns",
+        doc: "DNS: a caching forwarder, by UDP and TCP.",
+        not_unix: Some("its clients ask by UDP"),
+        read: dns::read,
     },
 ];
 

@@ -102,11 +102,16 @@ impl Server {
         self.listening_for("ftp")[0]
     }
 
+    /// The address of the first listener for DNS.
+    pub fn dns(&self) -> &str {
+        self.listening_for("dns")[0]
+    }
+
     fn listening_for(&self, protocol: &str) -> Vec<&str> {
         let listening = self.listening.iter().map(|line| {
             let words: Vec<&str> = line.splitn(3, ' ').collect();
             let [said, protocol, address] = words[..] else { panic!("{line}") };
-            assert!(said == "listening" && ["http", "ftp"].contains(&protocol), "{line}");
+            assert!(said == "listening" && ["http", "ftp", "dns"].contains(&protocol), "{line}");
             (protocol, address)
         });
         let fits = |(of, address)| (of == protocol).then_some(address);

@@ -90,6 +90,9 @@ pub const REMOTE_QUEUE: usize = 4096;
 /// are sent.
 pub const WARM_BYTES: u64 = 1024 * 1024;
 
+/// Ports that are tried when one is to be free for TCP and UDP at once.
+pub const PORT_TRIES: usize = 16;
+
 /// Readiness events taken from the system in one turn.
 pub const EVENTS_A_TURN: usize = 1024;
 

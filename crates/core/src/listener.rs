@@ -52,6 +52,8 @@ pub(crate) struct Listener {
     chosen: bool,
     /// See [`ListenOptions::transient`].
     pub(crate) transient: bool,
+    /// The number of the UDP socket beside it.
+    pub(crate) datagrams: Option<u32>,
     /// There may be connections to accept.
     pub(crate) ready: bool,
     /// No accepting before this time: the process is out of descriptors.
@@ -146,6 +148,7 @@ impl Listener {
             name: None,
             counts: Rc::default(),
             ready: true,
+            datagrams: None,
             rests_until: None,
         })
     }
@@ -174,7 +177,18 @@ impl Listener {
         };
         let (ready, counts, transient) = (true, Rc::default(), false);
         let rests_until = None;
-        Ok(Self { socket, service, address, counts, name, chosen, transient, ready, rests_until })
+        Ok(Self {
+            socket,
+            service,
+            address,
+            counts,
+            name,
+            chosen,
+            transient,
+            datagrams: None,
+            ready,
+            rests_until,
+        })
     }
 
     /// Duplicates the socket, for a process that is to take it over.

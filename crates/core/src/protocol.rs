@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::address::Peer;
 use crate::bandwidth::{Bandwidth, Way};
 use crate::channel::Io;
+use crate::datagram::DatagramProtocol;
 use crate::engine::ChannelId;
 use crate::handle::{Handle, Waker};
 use crate::limits::ChannelSettings;
@@ -89,6 +90,12 @@ pub trait Service {
 
     /// Makes the protocol of a new connection; `None` refuses it.
     fn accept(&self, peer: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>>;
+
+    /// What is done with datagrams, if it takes them as well: each of its listeners then has a UDP
+    /// socket of the same address and port, which lasts as long.
+    fn datagrams(&self) -> Option<Box<dyn DatagramProtocol>> {
+        None
+    }
 
     /// The settings that new connections start with.
     fn settings(&self) -> Rc<ChannelSettings>;

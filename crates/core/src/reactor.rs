@@ -26,6 +26,7 @@ use crate::handle::{Command, Connect, Handle, ListenerId};
 use crate::inspect::{Inspect, Node, Value};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_A_TURN, ChannelSettings, EVENTS_A_TURN, MAX_DATAGRAM_BYTES, MAX_GRACE,
+    PORT_TRIES,
 };
 pub use crate::listener::ListenOptions;
 use crate::listener::{Counts, Listener, Reserve, asked_for_any_port, is_exhausted};
@@ -130,8 +131,12 @@ impl Reactor {
         let passed =
             if options.transient { None } else { self.passed.take(address, Kind::Listener)? };
         let mut listener = match passed {
-            Some(passed) => Listener::take_over(passed, service, options)?,
-            None => Listener::bind(address, service, options)?,
+            Some(passed) => {
+                let mut listener = Listener::take_over(passed, service, options)?;
+                listener.datagrams = self.bind_beside(&listener)?;
+                listener
+            }
+            None => self.bind_listener(address, &service, options)?,
         };
         let number = self.number();
         listener.register(self.poll.registry(), Token(number as usize))?;
@@ -417,7 +422,9 @@ impl Reactor {
             Command::Unlisten(id) => self.unlisten(id),
             Command::ChangeListeners { change, then } => then(self.change_listeners(change)),
             Command::Limit { max_connections } => self.settings.max_connections = max_connections,
-            Command::Bind { address, protocol, then } => then(self.bind(&address, protocol)),
+            Command::Bind { address, protocol, then } => {
+                then(self.bind(&address, protocol).map(|(_, bound)| bound));
+            }
             Command::Poll { source, ready, then } => then(self.poll_descriptor(source, ready)),
             Command::Shutdown { grace } => {
                 let now = self.engine.handle().now();
@@ -459,8 +466,10 @@ impl Reactor {
     }
 
     fn drop_listeners(&mut self, which: impl Fn(&Listener) -> bool) {
-        for (_, mut listener) in self.listeners.extract_if(|_, listener| which(listener)) {
-            listener.deregister(self.poll.registry());
+        let gone: Vec<_> =
+            self.listeners.extract_if(|_, listener| which(listener)).map(|(_, l)| l).collect();
+        for listener in gone {
+            self.close_listener(listener);
         }
         self.show();
     }
@@ -511,7 +520,7 @@ impl Reactor {
         &mut self,
         address: &Address,
         mut protocol: Box<dyn DatagramProtocol>,
-    ) -> io::Result<Address> {
+    ) -> io::Result<(u32, Address)> {
         let Address::Inet(inet) = address else {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -536,7 +545,52 @@ impl Reactor {
         let datagrams =
             Datagrams { socket, protocol, sender, chosen, readable: true, writable: true };
         self.datagrams.insert(number, datagrams);
-        Ok(Address::Inet(bound))
+        Ok((number, Address::Inet(bound)))
+    }
+
+    /// Binds a listener, and its UDP socket if it has one.
+    fn bind_listener(
+        &mut self,
+        address: &Address,
+        service: &Rc<dyn Service>,
+        options: ListenOptions,
+    ) -> io::Result<Listener> {
+        let mut tries = 1;
+        loop {
+            let mut listener = Listener::bind(address, service.clone(), options)?;
+            match self.bind_beside(&listener) {
+                Ok(number) => {
+                    listener.datagrams = number;
+                    return Ok(listener);
+                }
+                // The port that the system chose is free for one of the two only.
+                Err(e)
+                    if e.kind() == io::ErrorKind::AddrInUse
+                        && asked_for_any_port(address)
+                        && tries < PORT_TRIES =>
+                {
+                    tries += 1;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Binds the UDP socket of a listener whose service takes datagrams; gives its number.
+    fn bind_beside(&mut self, listener: &Listener) -> io::Result<Option<u32>> {
+        let Some(protocol) = listener.service.datagrams() else { return Ok(None) };
+        let (number, _) = self.bind(&listener.address, protocol)?;
+        Ok(Some(number))
+    }
+
+    /// Closes a listener's sockets.
+    fn close_listener(&mut self, mut listener: Listener) {
+        listener.deregister(self.poll.registry());
+        if let Some(mut datagrams) = listener.datagrams.and_then(|n| self.datagrams.remove(&n)) {
+            datagrams.flush();
+            // It goes in any case.
+            let _ = self.poll.registry().deregister(&mut datagrams.socket);
+        }
     }
 
     /// Makes the inspection tree show the listeners as they are now.

@@ -56,6 +56,55 @@ fn datagrams_are_answered_and_leave_from_timers() {
     join(server);
 }
 
+/// Echoes over TCP and UDP.
+struct Both;
+
+impl Service for Both {
+    fn name(&self) -> &'static str {
+        "both"
+    }
+
+    fn accept(&self, _: &Peer, _: &Handle) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Echo))
+    }
+
+    fn datagrams(&self) -> Option<Box<dyn DatagramProtocol>> {
+        struct Back;
+        impl DatagramProtocol for Back {
+            fn input(&mut self, datagram: &[u8], from: SocketAddr, out: &mut DatagramSender) {
+                out.send(datagram, from);
+            }
+        }
+        Some(Box::new(Back))
+    }
+
+    fn settings(&self) -> Rc<ChannelSettings> {
+        Rc::default()
+    }
+}
+
+#[test]
+fn a_service_has_tcp_and_udp_at_one_address_and_both_go_together() {
+    let ((id, bound), server) = serve_with(Settings::default(), |reactor| {
+        let options = ListenOptions::default();
+        reactor.listen(&inet("127.0.0.1:0"), Rc::new(Both), options).expect("a free port")
+    });
+    echoed(&mut client(&bound));
+    let Address::Inet(address) = bound else { panic!("{bound} is no IP:PORT") };
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.connect(address).expect("an address");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    let ask = || socket.send(b"over UDP").and_then(|_| socket.recv(&mut [0; 100]));
+    assert_eq!(ask().expect("an answer"), 8);
+
+    server.remote.call(move |handle| handle.unlisten(id)).expect("the loop comes round");
+    // What comes in the very moment of closing is lost.
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a socket option");
+    let is_refused = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionRefused;
+    while !ask().err().as_ref().is_some_and(is_refused) {}
+    join(server);
+}
+
 /// A datagram sent between two turns lay there until some event woke the loop.
 #[test]
 fn a_datagram_sent_between_turns_waited_for_an_event() {

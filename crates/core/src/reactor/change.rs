@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::address::Address;
 use crate::handle::ListenerId;
-use crate::listener::ListenOptions;
+use crate::listener::{ListenOptions, Listener};
 use crate::protocol::Service;
 use crate::reactor::Reactor;
 
@@ -84,10 +84,10 @@ impl Reactor {
             }
         }
         for (id, service) in change.serve {
-            if let Some(listener) = self.listeners.get_mut(&id.0) {
-                listener.service = service;
-                self.engine.retire_listener(id.0);
-            }
+            let Some(listener) = self.listeners.remove(&id.0) else { continue };
+            let listener = self.serve_with(listener, service);
+            self.listeners.insert(id.0, listener);
+            self.engine.retire_listener(id.0);
         }
         for id in change.stop {
             self.unlisten(id);
@@ -98,10 +98,28 @@ impl Reactor {
     }
 
     pub(super) fn unlisten(&mut self, id: ListenerId) {
-        let Some(mut listener) = self.listeners.remove(&id.0) else { return };
-        listener.deregister(self.poll.registry());
-        if !listener.transient {
+        let Some(listener) = self.listeners.remove(&id.0) else { return };
+        let shown = !listener.transient;
+        self.close_listener(listener);
+        if shown {
             self.show();
         }
+    }
+
+    /// Gives a listener another service, and with it another UDP socket or none.
+    fn serve_with(&mut self, mut listener: Listener, service: Rc<dyn Service>) -> Listener {
+        listener.service = service;
+        if let Some(mut old) = listener.datagrams.and_then(|number| self.datagrams.remove(&number))
+        {
+            old.flush();
+            // It goes in any case.
+            let _ = self.poll.registry().deregister(&mut old.socket);
+        }
+        // Nothing else has changed by now that could be taken back, so this can only be told.
+        listener.datagrams = self.bind_beside(&listener).unwrap_or_else(|e| {
+            tracing::error!("{} takes no datagrams: {e}", listener.address);
+            None
+        });
+        listener
     }
 }

@@ -39,6 +39,8 @@ pub struct Harness {
     pub(super) outgoing: VecDeque<Outgoing>,
     pub(super) listeners: Vec<(ListenerId, Address, Rc<dyn Service>)>,
     pub(super) datagrams: Vec<(SocketAddr, Box<dyn DatagramProtocol>, DatagramSender)>,
+    /// UDP sockets that last as long as a listener.
+    beside: Vec<(ListenerId, DatagramSender)>,
     pub(super) sent: VecDeque<Sent>,
     pub(super) jobs: VecDeque<(Work, Then)>,
     pub(super) done: VecDeque<(Then, JobResult)>,
@@ -94,6 +96,7 @@ impl Harness {
             outgoing: VecDeque::new(),
             listeners: Vec::new(),
             datagrams: Vec::new(),
+            beside: Vec::new(),
             sent: VecDeque::new(),
             jobs: VecDeque::new(),
             done: VecDeque::new(),
@@ -340,16 +343,14 @@ impl Harness {
             }
             Command::ChangeListeners { change, then } => then(self.change_listeners(change)),
             Command::Limit { .. } => {}
-            Command::Unlisten(id) => self.listeners.retain(|(listener, ..)| *listener != id),
-            Command::Bind { address, mut protocol, then } => {
+            Command::Unlisten(id) => self.keep_listeners(|listener| *listener != id),
+            Command::Bind { address, protocol, then } => {
                 let bound = self.bind(address).and_then(|address| match address {
                     Address::Inet(inet) => Ok(inet),
                     Address::Unix(_) | Address::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
                 });
                 if let Ok(inet) = bound {
-                    let sender = DatagramSender::default();
-                    protocol.opened(sender.clone(), self.engine.handle());
-                    self.datagrams.push((inet, protocol, sender));
+                    self.take_datagrams(inet, protocol);
                 }
                 then(bound.map(Address::Inet));
             }
@@ -361,14 +362,14 @@ impl Harness {
                     self.stopping = Some(self.now);
                     return;
                 }
-                self.listeners.clear();
+                self.keep_listeners(|_| false);
                 self.engine.shut_down();
             }
             Command::Passed { then } => then(Err(io::ErrorKind::Unsupported.into())),
             Command::Retire { grace, then } => {
                 self.stopping = Some(self.now + grace.min(MAX_GRACE));
                 self.retiring = true;
-                self.listeners.clear();
+                self.keep_listeners(|_| false);
                 self.engine.retire();
                 then();
             }
@@ -390,8 +391,34 @@ impl Harness {
         let address = self.bind(address)?;
         self.numbers += 1;
         let id = ListenerId(self.numbers);
+        if let (Some(protocol), Address::Inet(inet)) = (service.datagrams(), &address) {
+            let sender = self.take_datagrams(*inet, protocol);
+            self.beside.push((id, sender));
+        }
         self.listeners.push((id, address.clone(), service));
         Ok((id, address))
+    }
+
+    fn take_datagrams(
+        &mut self,
+        address: SocketAddr,
+        mut protocol: Box<dyn DatagramProtocol>,
+    ) -> DatagramSender {
+        let sender = DatagramSender::default();
+        protocol.opened(sender.clone(), self.engine.handle());
+        self.datagrams.push((address, protocol, sender.clone()));
+        sender
+    }
+
+    /// Keeps those listeners for which this is true.
+    fn keep_listeners(&mut self, mut keep: impl FnMut(&ListenerId) -> bool) {
+        self.beside.retain(|(id, sender)| {
+            keep(id) || {
+                sender.close();
+                false
+            }
+        });
+        self.listeners.retain(|(id, ..)| keep(id));
     }
 
     fn change_listeners(
@@ -414,7 +441,7 @@ impl Harness {
                 listener.2 = service.clone();
             }
         }
-        self.listeners.retain(|(listener, ..)| !change.stop.contains(listener));
+        self.keep_listeners(|listener| !change.stop.contains(listener));
         Ok(added)
     }
 
