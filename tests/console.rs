@@ -180,8 +180,7 @@ fn the_server_of_the_same_user_is_found() {
     let sockets = runtime(directory.path());
     let find = || {
         medusa(["console", "-e", "7"])
-            .env("XDG_RUNTIME_DIR", directory.path())
-            .env("TMPDIR", directory.path())
+            .env("MEDUSA_RUNTIME_DIR", &sockets)
             .output()
             .expect("it runs")
     };

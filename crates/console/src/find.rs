@@ -14,8 +14,14 @@ use crate::target::Target;
 
 /// Where the sockets of a user's servers may be, the best place first: a server takes the first
 /// that it can make, a console looks into all. A server that was not started from a session of its
-/// user has no `XDG_RUNTIME_DIR`, so the system's place for it is named too.
+/// user has no `XDG_RUNTIME_DIR`, so the system's place for it is named too. Whoever sets
+/// `MEDUSA_RUNTIME_DIR` says where they are, and nothing else is looked at.
 pub fn directories() -> Vec<PathBuf> {
+    if let Some(only) = std::env::var_os("MEDUSA_RUNTIME_DIR").map(PathBuf::from)
+        && only.is_absolute()
+    {
+        return vec![only];
+    }
     let user = rustix::process::geteuid();
     let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let mut all: Vec<PathBuf> = session

@@ -282,7 +282,7 @@ impl Session {
         let kept = Rc::new(RefCell::new((None, Vec::new())));
         let to = kept.clone();
         let begun = self.engine.call(&self.functions.keep, &[], COMPLETION);
-        begun.then(move |outcome| {
+        let running = begun.then(move |outcome| {
             if let Ok([Value::Text(text), lost]) = outcome.result.as_deref()
                 && text.len() <= KEPT_BYTES
             {
@@ -291,6 +291,9 @@ impl Session {
                 *to.borrow_mut() = (Some(lossy(text)), lost);
             }
         });
+        if let Some(running) = running {
+            running.run_on();
+        }
         kept.take()
     }
 
@@ -328,7 +331,11 @@ impl Functions {
         let made = Rc::new(RefCell::new(None));
         let to = made.clone();
         let begun = engine.call(&script, &[], Budget::STATEMENT);
-        begun.then(move |outcome| *to.borrow_mut() = Some(outcome.result));
+        let running = begun.then(move |outcome| *to.borrow_mut() = Some(outcome.result));
+        // It is short and waits for nothing; a busy machine may stop it on its way all the same.
+        if let Some(running) = running {
+            running.run_on();
+        }
         let made = made.take().unwrap_or_else(|| {
             Err(ScriptError::Refused("the console's own code has not come to its end".to_owned()))
         })?;

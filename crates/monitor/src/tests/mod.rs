@@ -170,8 +170,10 @@ impl Bench {
     fn local(&mut self) -> Console {
         let mut console = self.connect(Address::Unix);
         console.hello(&mut self.h);
-        let FromServer::Welcome(welcome) = console.hear(&mut self.h) else { panic!("no welcome") };
-        console.welcome = Some(welcome);
+        match console.hear(&mut self.h) {
+            FromServer::Welcome(welcome) => console.welcome = Some(welcome),
+            other => panic!("no welcome but {other:?}"),
+        }
         console
     }
 
