@@ -58,7 +58,8 @@ pub(crate) enum Command {
     },
     /// Prints the man page.
     Man,
-    /// Adds a user to a password file, changes a password, or removes a user.
+    /// Adds a user to a password file, or an operator of the monitor; changes a password, or removes
+    /// somebody.
     Passwd(Passwd),
     /// Opens a console into a running server.
     ///
@@ -101,6 +102,20 @@ pub(crate) struct Serve {
     /// goes on reading only.
     #[arg(long, conflicts_with = "no_ftp")]
     pub(crate) write: bool,
+
+    /// Where else the monitor listens, as --http says: for operators who log in. On this machine
+    /// `medusa console` of the same user always finds it.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) monitor: Vec<Address>,
+
+    /// Serves no monitor: nobody can look into the server.
+    #[arg(long, conflicts_with = "monitor")]
+    pub(crate) no_monitor: bool,
+
+    /// The file of operators who may log in to the monitor (see `medusa passwd`), instead of
+    /// ~/.config/medusa/operators, for root /etc/medusa/operators.
+    #[arg(long, value_name = "FILE", requires = "monitor")]
+    pub(crate) operators: Option<PathBuf>,
 
     /// Connections open at once; further ones wait. By default as many as the limit of open
     /// files allows.

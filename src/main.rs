@@ -11,6 +11,7 @@ mod console;
 mod control;
 mod life;
 mod log;
+mod monitor;
 mod passwd;
 mod reload;
 mod serve;
@@ -80,8 +81,9 @@ fn check(source: Source) -> Result<(), Failure> {
         resolver: None,
     };
     let summary = loaded.config.summary();
-    config::build(loaded.config.servers, &build)
-        .map_err(|problem| Failure::Usage(text.show_one(problem)))?;
+    let mut plans = loaded.config.servers;
+    plans.extend(loaded.config.monitor.server(None));
+    config::build(plans, &build).map_err(|problem| Failure::Usage(text.show_one(problem)))?;
     let Source::File(name) = source else { return Ok(()) };
     print(format!("{}: ok: {summary}\n", name.display()).as_bytes())
 }

@@ -44,6 +44,8 @@ const MAX_WAITING: usize = 64;
 pub(crate) struct Running {
     handle: Handle,
     source: Source,
+    /// Where a console of the same user finds the monitor.
+    local: Option<Address>,
     logs: Logs,
     scripts: Rc<Scripts>,
     /// Where everybody looks on who looks at the server, before a reload and after it.
@@ -210,10 +212,12 @@ fn carry_out(planned: Vec<Planned>, bound: Vec<(ListenerId, Address)>) -> Vec<Se
 }
 
 impl Running {
-    /// Starts the servers of a configuration, or tells what is wrong.
+    /// Starts the servers of a configuration, or tells what is wrong. `local` is where a console of
+    /// the same user finds the monitor.
     pub(crate) fn start(
         source: Source,
         loaded: Loaded,
+        local: Option<Address>,
         logs: Logs,
         reactor: &mut Reactor,
         life: &Life,
@@ -240,7 +244,9 @@ impl Running {
             scripting,
             resolver: Some(&resolver),
         };
-        let built = config::build(config.servers, &build).map_err(|p| text.show_one(p))?;
+        let mut plans = config.servers;
+        plans.extend(config.monitor.server(local.as_ref()));
+        let built = config::build(plans, &build).map_err(|p| text.show_one(p))?;
         let plan = Plan::new(built, &[]);
         let bound = reactor.change_listeners(plan.change).map_err(|e| {
             let (protocol, address, span) = &plan.places[e.place];
@@ -267,6 +273,7 @@ impl Running {
         let running = Rc::new(Self {
             handle,
             source,
+            local,
             logs,
             scripts,
             station,
@@ -411,7 +418,9 @@ impl Running {
     fn apply(self: &Rc<Self>, loaded: Loaded, ready: LoadedScripts) {
         let Loaded { config, trees, text, .. } = loaded;
         let summary = config.summary();
-        let Config { process, log, coding, script, resolver, servers: plans, .. } = config;
+        let Config { process, log, coding, script, resolver, servers: mut plans, monitor, .. } =
+            config;
+        plans.extend(monitor.server(self.local.as_ref()));
         let logs = Some((&self.logs, &self.handle));
         let (access, transfers) = (log.access.as_ref(), log.transfers.as_ref());
         let (coder, station) = (Coder::new(coding), self.station.clone());

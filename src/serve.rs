@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::rc::Rc;
 
-use medusa_core::{Handle, Reactor, Settings};
+use medusa_core::{Address, Handle, PassedSocket, Reactor, Settings};
 use medusa_log::Logs;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::SIGHUP;
@@ -13,6 +13,7 @@ use crate::config::{self, Loaded, Process, Source};
 use crate::control;
 use crate::life::{Life, Reach};
 use crate::log;
+use crate::monitor;
 use crate::reload::Running;
 use crate::signals::{on_signals, reopen_on_signal};
 
@@ -63,13 +64,15 @@ fn run(source: Source, life: &mut Life) -> Result<(), Failure> {
     logs.take_panics();
     log::set_diagnostics(&logs, &loaded.config.log).map_err(|e| Failure::Usage(e.to_string()))?;
     let options = loaded.config.process.life.clone();
-    let reach = reach(&loaded);
     let max_connections = connection_limit(&loaded.config.process);
     let mut reactor =
         Reactor::new(Settings { max_connections }).map_err(|e| failed("make the loop", e))?;
     logs.mount(reactor.handle());
-    reactor.pass(life.sockets());
-    let running = Running::start(source, loaded, logs.clone(), &mut reactor, life);
+    let sockets = life.sockets();
+    let local = local_monitor(&loaded, &sockets);
+    let reach = reach(&loaded, local.as_ref());
+    reactor.pass(sockets);
+    let running = Running::start(source, loaded, local, logs.clone(), &mut reactor, life);
     let running = running.map_err(Failure::Usage)?;
     let mut out = io::stdout().lock();
     for (protocol, address) in running.listening() {
@@ -98,14 +101,31 @@ fn run(source: Source, life: &mut Life) -> Result<(), Failure> {
     result
 }
 
+/// Where a console of the same user finds the monitor, if it is to find it and there is a place.
+fn local_monitor(loaded: &Loaded, passed: &[PassedSocket]) -> Option<Address> {
+    if !loaded.config.monitor.local {
+        return None;
+    }
+    let found = monitor::local_socket(passed);
+    found
+        .inspect_err(|why| {
+            tracing::warn!(
+                "there is no place for the socket of the monitor, so `medusa console` finds no \
+                 server: {why}; name one with --monitor unix:PATH"
+            );
+        })
+        .ok()
+}
+
 /// What the configuration needs of the file system.
-fn reach(loaded: &Loaded) -> Reach {
+fn reach(loaded: &Loaded, local: Option<&Address>) -> Reach {
     let mut reach = Reach::default();
     loaded.needs.read.iter().for_each(|path| reach.read(path));
     loaded.needs.write.iter().for_each(|path| reach.write(path));
     loaded.needs.execute.iter().for_each(|path| reach.execute(path));
     let listeners = loaded.config.servers.iter().flat_map(|server| &server.listen);
-    listeners.for_each(|listen| reach.listen(&listen.address));
+    let listeners = listeners.chain(&loaded.config.monitor.listen).map(|listen| &listen.address);
+    listeners.chain(local).for_each(|address| reach.listen(address));
     reach
 }
 

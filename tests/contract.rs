@@ -67,8 +67,12 @@ fn standard_output_has_a_line_for_each_listener_then_ready_and_nothing_else() {
     ];
     let mut server = Server::with(directory.path(), &options);
     let addresses: Vec<String> = server.addresses().iter().map(|a| (*a).to_owned()).collect();
-    assert_eq!((addresses.len(), server.listening.len()), (3, 4));
+    assert_eq!((addresses.len(), server.listening.len()), (3, 5));
     assert_eq!(server.listening[3], format!("listening ftp {}", server.ftp()));
+    assert_eq!(
+        server.listening[4],
+        format!("listening monitor unix:{}", server.monitor().display())
+    );
     assert_eq!(addresses[2], socket);
     for address in &addresses[..2] {
         let address: SocketAddr = address.parse().expect("an address");

@@ -51,7 +51,15 @@ impl Serve {
             .with("allow_new_privileges", Data::Flag(life.allow_new_privileges))
             .with("upgrade_timeout", Data::Text(format!("{}s", life.upgrade_timeout)))
             .with("drain_timeout", Data::Text(format!("{}s", life.drain_timeout)));
+        let mut monitor = Table::default().with("local", Data::Flag(!self.no_monitor));
+        if !self.monitor.is_empty() {
+            monitor = monitor.with("listen", listen(&self.monitor));
+        }
+        if let Some(file) = &self.operators {
+            monitor = monitor.with("operators", Data::Path(file.clone()));
+        }
         Table::default()
+            .with("monitor", monitor)
             .with("process", process)
             .with("log", self.log())
             .with("files", Table::default().with(TREE, tree))

@@ -50,9 +50,9 @@ pub(crate) enum To {
 }
 
 /// How a destination is named.
-struct ToKind {
+pub(super) struct ToKind {
     /// Whether nothing at all may be meant.
-    may_be_off: bool,
+    pub(super) may_be_off: bool,
 }
 
 impl Kind for ToKind {
@@ -212,7 +212,7 @@ fn lines<F: Copy + PartialEq + Default>(
 }
 
 /// Says which directory is needed to write there, and to begin new files.
-fn need(section: &Section<'_>, to: &Destination) {
+pub(super) fn need(section: &Section<'_>, to: &Destination) {
     let directory = match to {
         Destination::File { path, .. } => directory_of(path),
         Destination::Syslog(options) => match &options.address {

@@ -19,6 +19,7 @@ mod kind;
 mod limits;
 mod live;
 mod log;
+mod monitor;
 mod problem;
 mod record;
 mod script;
@@ -44,6 +45,7 @@ use crate::command::Serve;
 pub(crate) use crate::config::build::{Build, Built, Serving, Setup, build, station};
 use crate::config::kind::{Choice, DAY, Flag, Number, SECOND, Text as Words, Time};
 pub(crate) use crate::config::log::{AccessPlan, Log, TransfersPlan};
+use crate::config::monitor::MonitorPlan;
 pub(crate) use crate::config::problem::Problem;
 use crate::config::problem::Problems;
 use crate::config::record::Record;
@@ -115,6 +117,7 @@ pub(crate) struct Config {
     pub(crate) resolver: ResolverSettings,
     pub(crate) trees: Vec<TreePlan>,
     pub(crate) servers: Vec<ServerPlan>,
+    pub(crate) monitor: MonitorPlan,
 }
 
 /// The process as a whole.
@@ -296,14 +299,19 @@ fn configuration(top: &mut Section<'_>) -> Config {
         MAX_SERVERS,
         |section| server::server(section, &names),
     );
+    let monitor = top.section(
+        "monitor",
+        "The monitor: the console into the running server.",
+        monitor::monitor,
+    );
     if !top.has("server") {
         let help = "a server begins with [[server]] and needs `protocol` and `listen`";
         top.add(Problem::new(0..0, "there is no server").help(help));
     }
     let servers: Vec<ServerPlan> = servers.into_iter().flatten().collect();
-    server::check_addresses(top, &servers);
+    server::check_addresses(top, &servers, &monitor.listen);
     let trees = trees.into_iter().flatten().collect();
-    Config { process, log, coding, script, resolver, trees, servers }
+    Config { process, log, coding, script, resolver, trees, servers, monitor }
 }
 
 fn process(section: &mut Section<'_>) -> Process {

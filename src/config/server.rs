@@ -123,10 +123,11 @@ pub(crate) fn server(section: &mut Section<'_>, trees: &[String]) -> Option<Serv
 }
 
 /// Tells of addresses that are there twice.
-pub(crate) fn check_addresses(section: &Section<'_>, servers: &[ServerPlan]) {
+pub(crate) fn check_addresses(section: &Section<'_>, servers: &[ServerPlan], monitor: &[Listen]) {
     let mut seen: HashMap<&Address, usize> = HashMap::new();
-    for (number, server) in servers.iter().enumerate() {
-        for Listen { address, span } in &server.listen {
+    let all = servers.iter().map(|server| &server.listen[..]).chain([monitor]);
+    for (number, listen) in all.enumerate() {
+        for Listen { address, span } in listen {
             if matches!(address, Address::Inet(inet) if inet.port() == 0) {
                 continue;
             }

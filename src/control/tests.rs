@@ -154,7 +154,7 @@ fn serve(file: PathBuf, reactor: &mut Reactor) -> std::rc::Rc<Running> {
     let logs = Logs::new().expect("standard error");
     let mut life = Life::begin().expect("a process");
     let options = loaded.config.process.life.clone();
-    let running = Running::start(source, loaded, logs, reactor, &life).expect("it starts");
+    let running = Running::start(source, loaded, None, logs, reactor, &life).expect("it starts");
     let grace = || Duration::ZERO;
     let orders = life.watch(reactor.handle(), &options, grace).expect("signals");
     control::mount(reactor.handle(), &running, orders);

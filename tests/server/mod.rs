@@ -107,11 +107,20 @@ impl Server {
         self.listening_for("dns")[0]
     }
 
+    /// The path of the socket on which the monitor listens.
+    pub fn monitor(&self) -> &Path {
+        let address = self.listening_for("monitor")[0];
+        Path::new(address.strip_prefix("unix:").expect("a Unix-domain socket"))
+    }
+
     fn listening_for(&self, protocol: &str) -> Vec<&str> {
         let listening = self.listening.iter().map(|line| {
             let words: Vec<&str> = line.splitn(3, ' ').collect();
             let [said, protocol, address] = words[..] else { panic!("{line}") };
-            assert!(said == "listening" && ["http", "ftp", "dns"].contains(&protocol), "{line}");
+            assert!(
+                said == "listening" && ["http", "ftp", "dns", "monitor"].contains(&protocol),
+                "{line}"
+            );
             (protocol, address)
         });
         let fits = |(of, address)| (of == protocol).then_some(address);

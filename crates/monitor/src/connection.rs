@@ -96,7 +96,7 @@ impl Connection {
             Ok(session) => {
                 self.outbox = Some(outbox);
                 self.lines.set_limit(CLIENT_LINE_BYTES);
-                tracing::info!(
+                tracing::debug!(
                     "session {} of {operator} ({role}) from {} begins",
                     session.number,
                     self.from
@@ -104,7 +104,7 @@ impl Connection {
                 let welcome = Welcome {
                     operator: operator.to_owned(),
                     role,
-                    session: session.token.clone(),
+                    session: session.token.borrow().clone(),
                     data,
                 };
                 Self::say(cx, &FromServer::Welcome(welcome));
@@ -328,7 +328,8 @@ impl Connection {
         let mut notice = Notice { kind, text: String::new(), kept: None };
         if kind == NoticeKind::Moved {
             let (kept, lost) = session.keep();
-            "another process serves now: connect again".clone_into(&mut notice.text);
+            "another process serves now, or nobody listens here any more: connect again"
+                .clone_into(&mut notice.text);
             if !lost.is_empty() {
                 notice.text.extend(["; not taken along: ", &lost.join(", ")]);
             }

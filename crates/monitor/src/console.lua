@@ -253,7 +253,10 @@ function follow(what, filter)
     if filter ~= nil and type(filter) ~= "string" then
         error("bad argument #2 to 'follow': a text that the lines contain", 2)
     end
-    return host.follow(what or "access", filter)
+    if what ~= nil and type(what) ~= "string" then
+        error("bad argument #1 to 'follow': the name of a log, as \"stderr\"", 2)
+    end
+    return host.follow(what or "", filter)
 end
 
 -- Help.

@@ -17,7 +17,7 @@ pub type Hear = Rc<dyn Fn(&[u8])>;
 
 /// The logs that can be followed.
 pub trait Followed {
-    /// Has `hear` hear each line of a log from now on, for as long as what is returned lives;
+    /// Has `hear` hear each line of a log (with an empty name, of that of requests) from now on, for as long as what is returned lives;
     /// called on the loop's thread.
     ///
     /// # Errors

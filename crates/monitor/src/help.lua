@@ -11,7 +11,7 @@ You are inside the running server. Type Lua; what an expression gives is shown.
   act("channels/4.1", "close")   do something; look at a path to see what
   close "4.1"                    the same for connections; also pause, resume
   try(30, function() act(...) end)   changes that are undone unless you confirm()
-  follow("access", "GET /x")     log lines as they come, until you cancel
+  follow(nil, "GET /x")          log lines as they come, until you cancel
   sessions()                     who else is here
 
 help "channels" explains a topic or anything in the tree; every statement ends by itself when it
@@ -63,8 +63,9 @@ confirm = [[
 confirm() keeps the changes of the last try(...); undo() undoes them at once.]],
 
 follow = [[
-follow(WHAT, TEXT) shows lines of a log as they come; only those that contain the text, if you give
-one. Cancel it with ctrl-C. follow() follows the access log.]],
+follow(LOG, TEXT) shows lines of a log as they come; only those that contain the text, if you give
+one. Cancel it with ctrl-C. tree("logs") names the logs; follow() and follow(nil, TEXT) follow the one
+to which requests are logged.]],
 
 roles = [[
 look: see everything, change nothing. operate: also close, pause, reload, and what is plugged in.

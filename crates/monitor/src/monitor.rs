@@ -27,7 +27,7 @@ pub(crate) struct Inner {
     /// The program and its version, as clients hear it.
     pub(crate) server: String,
     audit: RefCell<Rc<dyn Audit>>,
-    followed: Rc<dyn Followed>,
+    followed: RefCell<Rc<dyn Followed>>,
     sessions: RefCell<Vec<Rc<Session>>>,
     last: Cell<u64>,
     half_open: RefCell<VecDeque<ChannelId>>,
@@ -52,7 +52,7 @@ impl Monitor {
             settings: RefCell::new(Rc::new(settings)),
             server: server.to_owned(),
             audit: RefCell::new(audit),
-            followed,
+            followed: RefCell::new(followed),
             sessions: RefCell::default(),
             last: Cell::new(0),
             half_open: RefCell::default(),
@@ -60,12 +60,23 @@ impl Monitor {
             pushed_out: Cell::new(0),
             channel: Rc::default(),
         }));
-        handle.mount("sessions", Rc::new(Sessions(Rc::downgrade(&monitor.0))));
+        handle.mount("sessions", monitor.inspect());
         monitor
     }
 
-    /// Goes by other settings, and writes to another trail, from the next session on.
-    pub fn replace(&self, settings: MonitorSettings, audit: Rc<dyn Audit>) {
+    /// Its sessions as a part of the inspection tree.
+    pub fn inspect(&self) -> Rc<dyn Inspect> {
+        Rc::new(Sessions(Rc::downgrade(&self.0)))
+    }
+
+    /// Goes by other settings, trail and logs from the next session on.
+    pub fn replace(
+        &self,
+        settings: MonitorSettings,
+        audit: Rc<dyn Audit>,
+        followed: Rc<dyn Followed>,
+    ) {
+        *self.0.followed.borrow_mut() = followed;
         *self.0.settings.borrow_mut() = Rc::new(settings);
         *self.0.audit.borrow_mut() = audit;
     }
@@ -124,7 +135,8 @@ impl Inner {
         let (operator, from) = (operator.to_owned(), from.to_owned());
         let who = Who { number, token, operator, role, from: from.clone() };
         let audit = self.audit.borrow().clone();
-        let session = Session::new(&self.handle, who, &settings, audit, self.followed.clone());
+        let followed = self.followed.borrow().clone();
+        let session = Session::new(&self.handle, who, &settings, audit, followed);
         let session = session.map_err(|e| format!("the console cannot be started: {e}"))?;
         session.attach(outbox, from);
         self.sessions.borrow_mut().push(session.clone());
@@ -188,13 +200,15 @@ impl Inner {
                 !Rc::ptr_eq(session, own)
                     && session.operator == own.operator
                     && session.role == own.role
-                    && is_same(&session.token, token)
+                    && is_same(&session.token.borrow(), token)
             };
             sessions.iter().find(is_it).cloned()
         }?;
         if let Some(timer) = found.waiting.take() {
             self.handle.cancel_timer(timer);
         }
+        // From now on it is known by what the client has heard last.
+        found.token.swap(&own.token);
         // A connection that is broken may not know it yet.
         let before = found.desk.outbox.take();
         found.attach(outbox.clone(), from.to_owned());

@@ -54,7 +54,7 @@ impl fmt::Display for OperatorsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(e) if e.kind() == io::ErrorKind::NotFound => {
-                f.write_str("there is none; `medusa passwd --monitor FILE NAME` makes it")
+                f.write_str("there is none; `medusa passwd --monitor NAME` makes it")
             }
             Self::Io(e) => write!(f, "cannot read it: {e}"),
             Self::TooLarge => write!(

@@ -33,7 +33,7 @@ const STATEMENT: &str = "statement";
 pub(crate) struct Session {
     pub(crate) number: u64,
     /// What it can be resumed by.
-    pub(crate) token: String,
+    pub(crate) token: RefCell<String>,
     pub(crate) operator: String,
     pub(crate) role: Role,
     /// Since when it is there, as the time since 1970.
@@ -102,7 +102,7 @@ impl Session {
         let functions = Functions::of(&engine)?;
         Ok(Rc::new(Self {
             number: who.number,
-            token: who.token,
+            token: RefCell::new(who.token),
             operator: who.operator,
             role: who.role,
             since: handle.unix_time(),
@@ -370,6 +370,11 @@ pub(crate) fn lossy(text: &bytes::Bytes) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
+/// Whether a line of a traceback tells of a call in what was typed.
+fn is_theirs(call: &str) -> bool {
+    !["console:", "medusa:", "[C]:", "(..."].iter().any(|own| call.starts_with(own))
+}
+
 /// Tells why a statement has failed.
 fn failed(id: u64, error: &ScriptError, ran: Duration, undone: Option<String>) -> Failed {
     let mut failed = Failed { id, ms: ran.as_millis() as u64, ..Failed::default() };
@@ -381,10 +386,9 @@ fn failed(id: u64, error: &ScriptError, ran: Duration, undone: Option<String>) -
                 OWN => {}
                 _ => failed.message = place.to_string(),
             }
-            // The console's own calls, which led to the statement, say nothing.
-            let own = format!("{OWN}:");
-            let calls = place.traceback.lines().filter(|line| !line.starts_with(&own));
-            failed.traceback = calls.collect::<Vec<_>>().join("\n");
+            // Calls of the console's own and the engine's code say nothing to whoever typed.
+            let calls: Vec<&str> = place.traceback.lines().filter(|call| is_theirs(call)).collect();
+            failed.traceback = calls.join("\n");
         }
         ScriptError::Exceeded(what) => {
             failed.message = what.to_string();

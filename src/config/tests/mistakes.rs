@@ -37,7 +37,7 @@ fn a_section_that_is_spelled_wrong() {
   |
 1 | [proces]
   |  ^^^^^^
-  = did you mean `process`? allowed here: coding, files, log, process, script, server"
+  = did you mean `process`? allowed here: coding, files, log, monitor, process, script, server"
     );
 }
 

@@ -336,7 +336,11 @@ fn a_session_is_resumed_after_its_connection_broke() {
     again.end(&mut bench.h, 1).1.expect("it is there");
     assert_eq!(again.values(&mut bench.h, "x.f()"), "[\"kept\"]");
     // Also from a connection that does not know yet that it is broken.
+    // It is known by the token that was heard last.
     let mut third = bench.login("ann");
+    third.say(&resume(2, &token));
+    third.end(&mut bench.h, 2).1.expect_err("the token was used");
+    let token = again.welcome.as_ref().expect("a session").session.clone();
     third.say(&resume(1, &token));
     third.end(&mut bench.h, 1).1.expect("it is there");
     assert!(again.peer.is_gone());

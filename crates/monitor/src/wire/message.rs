@@ -88,7 +88,7 @@ pub struct Complete {
 pub struct Resume {
     /// What the answer is known by: `done`, and `notice` when something of it is gone.
     pub id: u64,
-    /// What its `welcome` called it.
+    /// What the last `welcome` before this one called it.
     pub session: String,
     /// What the notice `moved` gave to keep, for a process that does not know the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
