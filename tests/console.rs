@@ -5,13 +5,15 @@ mod server;
 mod terminal;
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fake::{Fake, OPERATOR, runtime};
 use rustix::process::{Pid, Signal, kill_process};
-use server::medusa;
+use server::{PATIENCE, Server, get, medusa, read_answer};
 use terminal::Terminal;
 
 /// Runs a console with these arguments, with this on its standard input.
@@ -362,4 +364,93 @@ fn notices_stand_above_the_prompt_and_the_session_outlives_an_upgrade() {
         ("session-2".to_owned(), None),
     ];
     assert_eq!((seen.connections, &*seen.resumed), (4, &resumed[..]));
+}
+
+/// Asks for a file over and over on one connection; gives the number of answers, all of them good.
+fn load(address: &str, stop: &AtomicBool) -> usize {
+    let mut client = TcpStream::connect(address).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    let mut answered = 0;
+    while !stop.load(Ordering::Relaxed) {
+        client.write_all(get("/f").as_bytes()).expect("it reads");
+        let answer = read_answer(&mut client);
+        assert_eq!((answer.status, &*answer.body), (200, &b"content"[..]));
+        answered += 1;
+    }
+    answered
+}
+
+#[test]
+fn an_extension_comes_changes_and_goes_while_requests_flow() {
+    let name = "an_extension_comes_changes_and_goes_while_requests_flow";
+    if terminal::is_missing(name) || server::is_missing("curl", name) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let site = directory.path().join("site");
+    std::fs::create_dir(&site).expect("made");
+    std::fs::write(site.join("f"), "content").expect("written");
+    let home = directory.path().to_str().expect("UTF-8");
+    let mut command = medusa([site.as_os_str()]);
+    command.args(["--http", "127.0.0.1:0", "--no-ftp"]).env("XDG_RUNTIME_DIR", home);
+    let server = Server::start(&mut command);
+    let stop = AtomicBool::new(false);
+    let answered = std::thread::scope(|scope| {
+        // Whatever fails in here, the load ends.
+        let _stop = StopAtEnd(&stop);
+        let loads: Vec<_> = (0..4).map(|_| scope.spawn(|| load(server.address(), &stop))).collect();
+        plug_in_change_and_remove(&server, directory.path(), home);
+        stop.store(true, Ordering::Relaxed);
+        loads.into_iter().map(|load| load.join().expect("no request has failed")).sum::<usize>()
+    });
+    assert!(answered > 0);
+}
+
+/// Has what runs beside a test end with it.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a person does, without naming the server: there is only one.
+fn plug_in_change_and_remove(server: &Server, directory: &Path, home: &str) {
+    let command = format!("{} console", env!("CARGO_BIN_EXE_medusa"));
+    let environment = [("XDG_RUNTIME_DIR", home), ("XDG_STATE_HOME", home), ("TMPDIR", home)];
+    let terminal = Terminal::run(directory, &environment, &command);
+    terminal.wait_for_end("medusa>");
+    let curl = || {
+        let url = server.url("/hello");
+        let output = Command::new("curl").args(["-q", "-sS", "--noproxy", "*", &url]).output();
+        String::from_utf8(output.expect("curl runs").stdout).expect("UTF-8")
+    };
+    let run = |statement: &str, says: &str| {
+        terminal.enter(statement);
+        terminal.wait(says, |screen| {
+            let said = screen.rsplit_once(statement).is_some_and(|(_, said)| said.contains(says));
+            said && screen.ends_with("\nmedusa>")
+        });
+    };
+    assert!(curl().starts_with("404"));
+    run("at = \"servers/http/extensions\"", "");
+    for line in ["act(at, \"add\", [[use = \"fixed\"", "match = \"/hello\"", "name = \"greeting\""]
+    {
+        terminal.enter(line);
+    }
+    run("text = \"hello\\n\"]])", "`greeting` is plugged in");
+    assert_eq!(curl(), "hello\n");
+    run("list(at)", "greeting  fixed");
+    terminal.type_in("act(\"servers/http/extensions/g");
+    terminal.keys(&["Tab"]);
+    terminal.wait_for_end("act(\"servers/http/extensions/greeting");
+    terminal.keys(&["C-u"]);
+    for line in ["act(at..\"/greeting\", \"replace\", [[use = \"fixed\"", "match = \"/hello\""] {
+        terminal.enter(line);
+    }
+    run("text = \"bye\"]])", "`fixed` has taken the place of `greeting`");
+    assert_eq!(curl(), "bye");
+    run("act(at..\"/fixed\", \"remove\")", "`fixed` is taken out");
+    assert!(curl().starts_with("404"));
 }
