@@ -42,9 +42,14 @@ impl Client {
         line
     }
 
+    /// Gives a command without waiting for the answer.
+    pub fn send(&mut self, line: &str) {
+        self.stream().write_all(format!("{line}\r\n").as_bytes()).expect("it reads");
+    }
+
     /// Gives a command; the first line of the answer.
     pub fn say(&mut self, line: &str) -> String {
-        self.stream().write_all(format!("{line}\r\n").as_bytes()).expect("it reads");
+        self.send(line);
         self.reply()
     }
 
@@ -69,7 +74,8 @@ impl Client {
             return (Vec::new(), said);
         }
         let mut got = Vec::new();
-        data.read_to_end(&mut got).expect("it is sent");
+        // What breaks off is told by the last answer.
+        let _ = data.read_to_end(&mut got);
         (got, self.reply())
     }
 
@@ -81,7 +87,8 @@ impl Client {
         if !said.starts_with('1') {
             return said;
         }
-        data.write_all(content).expect("it reads");
+        // If it is not taken to its end, the last answer tells.
+        let _ = data.write_all(content);
         drop(data);
         self.reply()
     }
