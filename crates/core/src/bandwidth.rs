@@ -7,7 +7,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use crate::handle::Handle;
+use crate::handle::{Clock, Handle};
 use crate::inspect::{Node, Value};
 use crate::rate::{Bucket, Rate};
 
@@ -25,8 +25,8 @@ pub(crate) enum Way {
 pub struct Bandwidth {
     send: Lane,
     receive: Lane,
-    /// The loop that it was used on.
-    clock: OnceCell<Handle>,
+    /// Of the loop that it was used on.
+    clock: OnceCell<Clock>,
 }
 
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl Bandwidth {
     /// what may move at once.
     #[must_use]
     pub fn describe(&self, mut node: Node) -> Node {
-        let now = self.clock.get().map_or(0, Handle::tick);
+        let now = self.clock.get().map_or(0, Clock::tick);
         for (limit, left, lane) in
             [("send rate", "may send", &self.send), ("receive rate", "may receive", &self.receive)]
         {
@@ -78,7 +78,7 @@ impl Bandwidth {
 
     /// Says by which loop's clock it goes.
     pub(crate) fn set_clock(&self, handle: &Handle) {
-        self.clock.get_or_init(|| handle.clone());
+        self.clock.get_or_init(|| handle.clock());
     }
 
     fn lane(&self, way: Way) -> Option<(Rate, &RefCell<Bucket>)> {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -30,6 +30,16 @@ use crate::turns::{Turn, Turns};
 /// The loop's services; cheap to clone, bound to the loop's thread.
 #[derive(Clone)]
 pub struct Handle(Rc<Shared>);
+
+/// The clock of a loop, for what the loop itself may hold: it keeps nothing alive.
+pub(crate) struct Clock(Weak<Shared>);
+
+impl Clock {
+    /// Milliseconds since the loop began; 0 when it has ended.
+    pub(crate) fn tick(&self) -> u64 {
+        self.0.upgrade().map_or(0, |shared| shared.tick.get())
+    }
+}
 
 struct Shared {
     epoch: Instant,
@@ -198,6 +208,11 @@ impl Handle {
     /// The time since the loop began.
     pub fn uptime(&self) -> Duration {
         self.now().saturating_duration_since(self.0.epoch)
+    }
+
+    /// The clock alone.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock(Rc::downgrade(&self.0))
     }
 
     /// Milliseconds since the loop began, never 0: the unit in which deadlines are kept.
