@@ -110,6 +110,8 @@ def parse_arguments():
         help="medusa's binary (default: target/release/medusa)")
     add("--path", action="append", default=[], metavar="DIR",
         help="where else programs are looked for; may be given several times")
+    add("--python", default=sys.executable, metavar="PATH",
+        help="the Python that has pyftpdlib (default: this one, or else Debian's)")
     add("--place", metavar="DIR",
         help="where the files are made that are served (default: where temporary ones are)")
     add("--server-core", type=int, default=0, metavar="CORE",
@@ -131,11 +133,8 @@ def parse_arguments():
     return options
 
 
-PYTHONS = (sys.executable, "/usr/bin/python3")
-
-
-def python_with_pyftpdlib():
-    for python in PYTHONS:
+def python_with_pyftpdlib(options):
+    for python in (options.python, "/usr/bin/python3"):
         if subprocess.run([python, "-c", "import pyftpdlib"], capture_output=True).returncode == 0:
             return python
     return None
@@ -147,7 +146,7 @@ def is_installed(name, options):
             sys.exit(f"there is no {options.medusa}: build it with `cargo build --release`")
         return True
     if name == "pyftpdlib":
-        found = python_with_pyftpdlib()
+        found = python_with_pyftpdlib(options)
     else:
         found = shutil.which({"pureftpd": "pure-ftpd"}.get(name, name))
     if not found:
@@ -232,7 +231,7 @@ class Server:
             secure_chroot_dir={self.place}
         """)]
 
-    def pyftpdlib(self, site, _):
+    def pyftpdlib(self, site, options):
         script = self.configure(f"""
             import logging
             from pyftpdlib.authorizers import DummyAuthorizer
@@ -246,7 +245,7 @@ class Server:
             server.max_cons = 20000
             server.serve_forever()
         """)
-        return [python_with_pyftpdlib(), "-W", "ignore", script]
+        return [python_with_pyftpdlib(options), "-W", "ignore", script]
 
     def proftpd(self, site, _):
         os.mkdir(os.path.join(self.place, "run"), 0o755)
@@ -278,7 +277,7 @@ class Server:
     def pureftpd(self, site, _):
         os.environ["FTP_ANON_DIR"] = site
         return ["pure-ftpd", "-S", f"127.0.0.1,{self.port}", "-e", "-M", "-H", "-C", "10000",
-                "-c", "10000", "-g", os.path.join(self.place, "pid"), "-K" if False else "-4"]
+                "-c", "10000", "-g", os.path.join(self.place, "pid"), "-4"]
 
     def configure(self, text):
         """Writes a configuration file without the indentation that it has here."""

@@ -148,6 +148,8 @@ struct Writing<F> {
     /// The sink is being opened.
     opening: bool,
     waiting: Vec<u8>,
+    /// What was written last, empty: its storage is used again.
+    spare: Vec<u8>,
     written: u64,
     failed: Option<Refused>,
     ended: bool,
@@ -196,6 +198,7 @@ impl<F: FnOnce(Result<u64, Refused>) + 'static> FileCollector<F> {
                 opening: sink.is_none(),
                 sink,
                 waiting: Vec::new(),
+                spare: Vec::new(),
                 written: 0,
                 failed: None,
                 ended: false,
@@ -233,21 +236,24 @@ impl<F: FnOnce(Result<u64, Refused>) + 'static> FileCollector<F> {
             handle.run(move || sink.finish(), move |result| Self::finished(&then, result));
             return;
         }
-        let buffer = std::mem::take(&mut s.waiting);
+        let spare = std::mem::take(&mut s.spare);
+        let mut buffer = std::mem::replace(&mut s.waiting, spare);
         drop(s);
         handle.run(
             move || {
-                let result = sink.write(&buffer);
-                (sink, result.map(|()| buffer.len() as u64))
+                let written = sink.write(&buffer).map(|()| buffer.len() as u64);
+                buffer.clear();
+                (sink, buffer, written)
             },
             move |result| {
                 let mut s = then.borrow_mut();
                 match result {
-                    Ok((sink, Ok(written))) => {
+                    Ok((sink, buffer, Ok(written))) => {
                         s.sink = Some(sink);
+                        s.spare = buffer;
                         s.written += written;
                     }
-                    Ok((sink, Err(e))) => {
+                    Ok((sink, _, Err(e))) => {
                         s.sink = Some(sink);
                         s.failed = Some(e.into());
                     }

@@ -100,7 +100,7 @@ pub const EVENTS_A_TURN: usize = 1024;
 pub const COLLECTOR_BUFFERS: usize = 2;
 
 /// Bytes of one such buffer.
-pub const COLLECTOR_BUFFER_BYTES: usize = 64 * 1024;
+pub const COLLECTOR_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Pieces in a feed at which its pusher is told to stop, however few bytes they have.
 pub const FEED_PIECES: usize = 1024;

@@ -147,7 +147,8 @@ impl Listener {
             address,
             name: None,
             counts: Rc::default(),
-            ready: true,
+            // One that is short-lived is not asked before the system says that somebody is there.
+            ready: !options.transient,
             datagrams: None,
             rests_until: None,
         })
@@ -215,6 +216,10 @@ impl Listener {
     }
 
     pub(crate) fn deregister(&mut self, registry: &Registry) {
+        if self.transient {
+            // It is passed to nobody, so closing it, which comes next, takes it out of the poll.
+            return;
+        }
         // Closing takes it out of the poll where this fails.
         let _ = match &mut self.socket {
             Socketed::Tcp(s) => s.deregister(registry),

@@ -319,6 +319,10 @@ impl Reactor {
                     let id = self.engine.insert_taken(transport, taken, peer, number);
                     self.register(id);
                     self.engine.start(id);
+                    if self.listeners.get(&number).is_some_and(|listener| listener.transient) {
+                        // It may have what it waited for, and then nobody needs to look again.
+                        return;
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     listener.ready = false;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use medusa_core::inspect::Inspect;
+use medusa_core::limits::READ_BUFFER_BYTES;
 use medusa_core::{Bandwidth, ChannelSettings, Handle, Peer, Protocol, Service};
 
 use crate::announce::{Names, Resolve};
@@ -133,6 +134,7 @@ impl Setup {
         let stall = settings.stall_timeout;
         let channel = Rc::new(ChannelSettings { stall, ..ChannelSettings::default() });
         let data = Rc::new(ChannelSettings {
+            read_bytes: READ_BUFFER_BYTES,
             send_rate: settings.transfer_send_rate,
             receive_rate: settings.transfer_receive_rate,
             ..(*channel).clone()

@@ -87,6 +87,8 @@ pub(crate) struct Running {
     /// Keeps the port open until the client has connected.
     pub(crate) listening: Option<Listening>,
     pub(crate) what: What,
+    /// What is to be said of its beginning, until it is.
+    pub(crate) begun: Option<Box<str>>,
     pub(crate) began: Instant,
     pub(crate) ascii: bool,
     /// Some of what came was written under the file's own name.
@@ -330,6 +332,8 @@ impl Protocol for Session {
     }
 
     fn input(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Handled {
+        // Whatever is said now comes behind that.
+        commands::transfer::announce(self, cx)?;
         match frame {
             Frame::End(line) => self.line(line, cx)?,
             Frame::Overlong(_) => {

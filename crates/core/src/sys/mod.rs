@@ -128,9 +128,14 @@ pub fn read_at_now(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
 /// tells. Where the system cannot tell, they are taken not to be.
 pub fn is_in_memory(file: &File, from: u64, until: u64) -> bool {
     let mut byte = [0];
-    let now = |at| !read_at_now(file, &mut byte, at).is_err_and(|e| would_block(&e));
-    [from, until.saturating_sub(1).max(from)].into_iter().all(now)
+    let mut now = |at| !read_at_now(file, &mut byte, at).is_err_and(|e| would_block(&e));
+    let last = until.saturating_sub(1).max(from);
+    // What is in one page is in memory together.
+    now(from) && (from / PAGE_BYTES == last / PAGE_BYTES || now(last))
 }
+
+/// Bytes that the system holds in memory together, at least.
+const PAGE_BYTES: u64 = 4096;
 
 fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock

@@ -30,7 +30,9 @@ pub(crate) fn no_port(session: &Session, cx: &mut Context<'_>) -> Handled {
     session.reply(cx, 425, NO_PORT)
 }
 
-/// Begins a transfer: says so, and puts the work where the data connection finds it.
+/// Begins a transfer: puts the work where the data connection finds it. That it begins is said when
+/// everything else that has happened was seen to, for by then a short one has ended, and both leave
+/// together.
 pub(crate) fn begin(
     session: &mut Session,
     what: What,
@@ -48,21 +50,31 @@ pub(crate) fn begin(
             (Link::new(cx.handle(), cx.waker(), session.shares()), None, Some(address))
         }
     };
-    let code = if link.is_connected() { 125 } else { 150 };
-    session.reply(cx, code, text)?;
     link.begin(work);
+    cx.waker().wake();
     if let Some(address) = connect {
         let protocol = Box::new(DataConnection::new(link.clone()));
         cx.handle().connect(Address::Inet(address), settings.data_timeout, data, protocol);
     }
     cx.set_timeout(settings.data_timeout);
     let (began, ascii) = (cx.now(), session.ascii);
-    session.running = Some(Box::new(Running { link, listening, what, began, ascii, in_place }));
+    let begun = Some(text.into());
+    let running = Running { link, listening, what, begun, began, ascii, in_place };
+    session.running = Some(Box::new(running));
     Ok(())
+}
+
+/// Says that the transfer has begun, if that was not said yet.
+pub(crate) fn announce(session: &mut Session, cx: &mut Context<'_>) -> Handled {
+    let Some(running) = &mut session.running else { return Ok(()) };
+    let Some(text) = running.begun.take() else { return Ok(()) };
+    let code = if running.link.is_connected() { 125 } else { 150 };
+    session.reply(cx, code, &text)
 }
 
 /// Looks whether the transfer has ended, and says so.
 pub(crate) fn advance(session: &mut Session, cx: &mut Context<'_>) -> Handled {
+    announce(session, cx)?;
     let Some(running) = &mut session.running else { return Ok(()) };
     if running.link.is_connected() {
         running.listening = None;

@@ -62,7 +62,7 @@ fn sessions_of_a_user_share_a_quota() {
     assert!(other.take_text().contains("You use 14 of 300000 bytes"));
     let data = bench.data();
     bench.say("STOR half");
-    data.send(vec![1; 100_000]);
+    data.send(vec![1; COLLECTOR_BUFFER_BYTES]);
     bench.h.run();
     other.send("SITE QUOTA\r\n");
     bench.h.run();
