@@ -29,6 +29,7 @@ import ctypes
 import json
 import os
 import platform
+import random
 import re
 import resource
 import selectors
@@ -128,7 +129,8 @@ def parse_arguments():
     for name in options.servers:
         if name not in SERVERS:
             parser.error(f"there is no server `{name}`: choose from {', '.join(SERVERS)}")
-    if not {options.server_core, options.load_core} <= os.sched_getaffinity(0):
+    cores = {options.server_core, options.load_core}
+    if not options.transfers_of and not cores <= os.sched_getaffinity(0):
         parser.error("the cores are not there: choose others with --server-core and --load-core")
     return options
 
@@ -183,8 +185,7 @@ class Server:
         self.name = name
         self.place = tempfile.mkdtemp(prefix=name + "-", dir=directory)
         os.chmod(self.place, 0o755)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         # Of processes that have ended without their parents.
         self.orphans = 0.0
         command = getattr(self, name)(site, options)
@@ -349,6 +350,17 @@ class Server:
             except ChildProcessError:
                 break
         self.process.returncode = 0
+
+
+def free_port():
+    """A port below those that the system hands out, which may be another's a moment later."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+        except OSError:
+            continue
 
 
 # Processes of ours that are no server.

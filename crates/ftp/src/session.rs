@@ -88,7 +88,7 @@ pub(crate) struct Running {
     pub(crate) listening: Option<Listening>,
     pub(crate) what: What,
     /// What is to be said of its beginning, until it is.
-    pub(crate) begun: Option<Box<str>>,
+    pub(crate) begun: Option<(u16, Box<str>)>,
     pub(crate) began: Instant,
     pub(crate) ascii: bool,
     /// Some of what came was written under the file's own name.

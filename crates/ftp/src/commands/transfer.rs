@@ -50,15 +50,18 @@ pub(crate) fn begin(
             (Link::new(cx.handle(), cx.waker(), session.shares()), None, Some(address))
         }
     };
+    let code = if link.is_connected() { 125 } else { 150 };
     link.begin(work);
-    cx.waker().wake();
+    // Behind the data connection, if that stands already.
+    let waker = cx.waker();
+    cx.handle().later(move |_| waker.wake());
     if let Some(address) = connect {
         let protocol = Box::new(DataConnection::new(link.clone()));
         cx.handle().connect(Address::Inet(address), settings.data_timeout, data, protocol);
     }
     cx.set_timeout(settings.data_timeout);
     let (began, ascii) = (cx.now(), session.ascii);
-    let begun = Some(text.into());
+    let begun = Some((code, text.into()));
     let running = Running { link, listening, what, begun, began, ascii, in_place };
     session.running = Some(Box::new(running));
     Ok(())
@@ -67,8 +70,7 @@ pub(crate) fn begin(
 /// Says that the transfer has begun, if that was not said yet.
 pub(crate) fn announce(session: &mut Session, cx: &mut Context<'_>) -> Handled {
     let Some(running) = &mut session.running else { return Ok(()) };
-    let Some(text) = running.begun.take() else { return Ok(()) };
-    let code = if running.link.is_connected() { 125 } else { 150 };
+    let Some((code, text)) = running.begun.take() else { return Ok(()) };
     session.reply(cx, code, &text)
 }
 
