@@ -37,7 +37,7 @@ fn a_section_that_is_spelled_wrong() {
   |
 1 | [proces]
   |  ^^^^^^
-  = did you mean `process`? allowed here: coding, files, log, monitor, process, script, server"
+  = did you mean `process`? allowed here: coding, files, log, monitor, process, resolver, script, server"
     );
 }
 
@@ -272,7 +272,7 @@ fn two_servers_on_one_address() {
 fn a_protocol_that_there_is_not_hides_nothing_else() {
     assert_eq!(
         told("[[server]]\nprotocol = \"htp\"\nlisten = \":99999\"\nanything = 1\n"),
-        "m.toml:2:12: `protocol` takes \"http\", \"ftp\" or \"script\", not \"htp\"
+        "m.toml:2:12: `protocol` takes \"http\", \"ftp\", \"script\" or \"dns\", not \"htp\"
   |
 2 | protocol = \"htp\"
   |            ^^^^^
