@@ -121,6 +121,20 @@ fn each_user_has_a_tree_and_rights_of_their_own() {
 }
 
 #[test]
+fn a_user_with_a_quota_stores_no_more() {
+    let place = Place::new();
+    place
+        .write(&CONFIGURATION.replace("welcome =", "quota = \"10 B\"\nquota_files = 3\nwelcome ="));
+    let server = Server::start(medusa(["serve", "--config"]).arg(place.path().join("m.toml")));
+    let mut ann = Client::logged_in(server.ftp(), "ann", "secret");
+    assert!(ann.put("STOR large", b"seven b").starts_with("552 "));
+    assert!(!place.path().join("ann/large").exists());
+    assert!(ann.put("STOR small", b"six by").starts_with("226 "));
+    assert_eq!(ann.say("SITE QUOTA"), "200 You use 10 of 10 bytes and 3 of 3 files.\r\n");
+    assert!(ann.say("MKD d").starts_with("552 "));
+}
+
+#[test]
 fn clients_are_told_a_port_of_the_range_at_an_address_that_has_a_name() {
     let place = Place::new();
     let server = place.start();

@@ -7,14 +7,14 @@ use medusa_auth::{Checker, CheckerSettings};
 use medusa_core::Rate;
 use medusa_core::sys::privileges::Keep;
 use medusa_core::sys::users;
-use medusa_fs::{Persona, VirtualPath};
+use medusa_fs::{MAX_QUOTA_ENTRIES, Persona, Quota, VirtualPath};
 use medusa_ftp::authorizer::ANONYMOUS_NAMES;
 use medusa_ftp::limits::MAX_USER_BYTES;
 use medusa_ftp::{Anonymous, Authorizer, Permissions, User, VirtualUsers};
 
 use crate::config::Span;
 use crate::config::build::Build;
-use crate::config::kind::{Bytes, FilePath, Mode, Name, Number, Parsed, Text};
+use crate::config::kind::{Bytes, FilePath, Mode, Name, Number, Parsed, Size, Text};
 use crate::config::limits::bandwidth;
 use crate::config::problem::Problem;
 use crate::config::section::Section;
@@ -47,6 +47,7 @@ struct Somebody {
     files: String,
     permissions: Permissions,
     directories: Vec<(VirtualPath, Permissions)>,
+    quota: Option<Quota>,
     shares: Shares,
 }
 
@@ -64,6 +65,9 @@ impl Somebody {
         let mut user = User::new(name, tree, Persona::Process, self.permissions);
         for (directory, permissions) in self.directories {
             user.rights = user.rights.within(directory, permissions);
+        }
+        if let Some(quota) = self.quota {
+            user = user.with_quota(quota);
         }
         let Shares { sessions, send_rate, receive_rate, welcome } = self.shares;
         User { sessions, send_rate, receive_rate, welcome, ..user }
@@ -86,9 +90,28 @@ fn somebody(section: &mut Section<'_>, trees: &[String]) -> Option<Somebody> {
         MAX_DIRECTORIES,
         directory,
     );
+    let quota = quota(section);
     let shares = shares(section);
     let directories: Option<Vec<_>> = directories.into_iter().collect();
-    Some(Somebody { files: files?, permissions, directories: directories?, shares })
+    Some(Somebody { files: files?, permissions, directories: directories?, quota, shares })
+}
+
+/// Reads what a tree may hold; `None` is any amount.
+fn quota(section: &mut Section<'_>) -> Option<Quota> {
+    let bytes = section.maybe(
+        "quota",
+        "Bytes that their tree may hold, whoever has put them there: it is counted when somebody \
+         logs in, and what would pass it is refused. Others who write to the same tree pass it by \
+         until then, so give each a tree. Left out: any number.",
+        &Size(0..=i64::MAX as u64),
+    );
+    let files = section.maybe(
+        "quota_files",
+        "Files, directories and links that their tree may hold. Left out: any number, or, with \
+         `quota`, as many as can be counted, which is 1000000.",
+        &Number(0..=MAX_QUOTA_ENTRIES),
+    );
+    (bytes.is_some() || files.is_some()).then_some(Quota { bytes, files })
 }
 
 /// Reads what the sessions of one name have together.

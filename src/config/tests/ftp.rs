@@ -16,7 +16,7 @@ const ALL: &str = "passwords = \"passwords\"\nbanner = \"a\\nb\"\nactive = false
     address = \"192.0.2.1\"\nto = [\"10.0.0.0/8\", \"192.168.1.1\"]\n\
     [[server.passive.announce]]\naddress = \"ftp.example.org\"\n[server.anonymous]\nfiles = \"x\"\n\
     permissions = \"elrw\"\nsessions = 5\nidentity = \"nobody\"\numask = \"0077\"\nwelcome = \"Hello.\"\n[[server.user]]\nname = \"ann\"\n\
-    files = \"x\"\nsend_rate = 1\nreceive_rate = 2\n[[server.user.directory]]\nat = \"/in\"\n\
+    files = \"x\"\nquota = \"1 GiB\"\nquota_files = 20\nsend_rate = 1\nreceive_rate = 2\n[[server.user.directory]]\nat = \"/in\"\n\
     permissions = \"elw\"\n";
 
 #[track_caller]
@@ -67,6 +67,8 @@ fn what_is_wrong_is_told() {
         (anonymous("[[server.passive.announce]]\naddress = \"::1\"\n"), "EPSV tells only the port"),
         (anonymous("[[server.passive.announce]]\naddress = \"a b\"\n"), "it is neither"),
         (format!("message = \"a/b\"\n{}", anonymous("")), "without its directory"),
+        (anonymous("quota = \"much\"\n"), "a size of at least 0"),
+        (anonymous("quota_files = 2000000\n"), "from 0 to 1000000"),
         (anonymous("identity = \"root\"\n"), "nobody may be root"),
         (anonymous("identity = \"no such user\"\n"), "no user `no such user`"),
         (anonymous("[server.limits]\nban_time = \"1ms\"\n"), "a time from 1s to 30d"),
