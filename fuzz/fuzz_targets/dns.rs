@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use medusa_core::{Address, Service};
 use medusa_core::testing::Harness;
+use medusa_core::{Address, Service};
 use medusa_dns::wire::{Answer, Kind, Question};
 use medusa_dns::{Forwarder, Resolver, ResolverSettings};
 
