@@ -73,6 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments: Value::Nil,
         budget: Budget::HANDLER,
         returns: Returns::Handler,
+        trees: Vec::new(),
     };
     let script = Script::new(&host, plan.clone());
     let loading = script.load(plan.source, |loaded| match loaded {

@@ -19,6 +19,7 @@ use medusa_core::{Address, Handle, Reactor};
 use medusa_dns::Resolver;
 use medusa_http::{Coder, Extension, Made};
 use medusa_log::Logs;
+use medusa_scripted::ScriptPlan;
 use medusa_scripted::inspect::Shown;
 use medusa_scripted::scripts::{Loaded as LoadedScripts, NotLoaded, Scripts};
 use medusa_status::Station;
@@ -227,7 +228,7 @@ impl Running {
         let (summary, process) = (config.summary(), config.process);
         let scripts = Scripts::new(&handle, config.script);
         let resolver = Resolver::new(&handle, config.resolver);
-        let ready = load_at_once(&scripts, &needs.scripts).map_err(|p| text.show_one(p))?;
+        let ready = load_at_once(&scripts, &needs.scripts, &trees).map_err(|p| text.show_one(p))?;
         let access = config.log.access.as_ref();
         let transfers = config.log.transfers.as_ref();
         let coder = Coder::new(config.coding);
@@ -299,7 +300,7 @@ impl Running {
 
     /// Makes an extension that an operator has written, with what runs now.
     pub(crate) fn make(self: &Rc<Self>, written: Written, made: Made) {
-        let plans = written.scripts.iter().map(NamedScript::plan).collect();
+        let plans = plans(&written.scripts, &self.trees());
         let running = self.clone();
         self.scripts.load(plans, false, move |scripts| {
             let result = match scripts {
@@ -404,7 +405,7 @@ impl Running {
 
     /// Loads the scripts that are new or have changed; what runs goes on with the old ones.
     fn load_scripts(self: &Rc<Self>, loaded: Loaded) {
-        let plans = loaded.needs.scripts.iter().map(NamedScript::plan).collect();
+        let plans = plans(&loaded.needs.scripts, &loaded.trees);
         let running = self.clone();
         self.scripts.load(plans, false, move |scripts| match scripts {
             Ok(scripts) => running.apply(loaded, scripts),
@@ -515,11 +516,20 @@ impl Running {
     }
 }
 
+/// What is to be loaded, with these trees.
+fn plans(named: &[NamedScript], trees: &Trees) -> Vec<ScriptPlan> {
+    named.iter().map(|script| script.plan(trees)).collect()
+}
+
 /// Loads the scripts of a configuration while the loop does not run yet.
-fn load_at_once(scripts: &Scripts, named: &[NamedScript]) -> Result<LoadedScripts, Problem> {
+fn load_at_once(
+    scripts: &Scripts,
+    named: &[NamedScript],
+    trees: &Trees,
+) -> Result<LoadedScripts, Problem> {
     let loaded: Rc<Cell<Option<Result<LoadedScripts, NotLoaded>>>> = Rc::default();
     let to = loaded.clone();
-    scripts.load(named.iter().map(NamedScript::plan).collect(), true, move |result| {
+    scripts.load(plans(named, trees), true, move |result| {
         to.set(Some(result));
     });
     let result = loaded.take().expect("nothing that is loaded at once waits");

@@ -196,6 +196,33 @@ fn scripts_hear_of_what_happens_in_ftp() {
     server.wait_for_line("prints: received\\tanonymous\\t127.0.0.1\\t/new\\t7");
 }
 
+#[test]
+fn a_script_reads_the_trees_that_it_was_given_and_sends_their_files() {
+    let place = Place::new(&format!("[files.site]\npath = \"site\"\n{ONE}trees = [\"site\"]\n"));
+    fs::create_dir(place.path().join("site")).expect("a directory");
+    let large: String = (0..200_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+    place.write("site/large.txt", &large);
+    place.write("site/small.html", "<p>");
+    place.write(
+        "x.lua",
+        "return function(request) if request.path == '/list' then return \
+         table.concat(files.list('/'), ' ') .. #files.read('/large.txt') end \
+         return { file = request.path } end",
+    );
+    let server = place.start();
+    assert_eq!(get(&server, "/list"), (200, "large.txt small.html200000".to_owned()));
+    for _ in 0..3 {
+        assert_eq!(get(&server, "/large.txt"), (200, large.clone()));
+        assert_eq!(get(&server, "/small.html"), (200, "<p>".to_owned()));
+    }
+    let range = "GET /large.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=199998-\r\n\r\n";
+    assert_eq!(status_and_body(&server, range), (206, large[199_998..].to_owned()));
+    assert_eq!(get(&server, "/none").0, 404);
+    place.write("m.toml", &format!("{ONE}trees = [\"side\"]\n"));
+    let (right, said) = place.check();
+    assert!(!right && said.contains("side"), "{said}");
+}
+
 const STORE: &str = "[script]\nstore = \"kept.db\"\nstore_size = \"64 KiB\"\n";
 
 const COUNTER: &str = "return function(request)

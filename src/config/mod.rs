@@ -283,9 +283,10 @@ fn configuration(top: &mut Section<'_>) -> Config {
         "What is compressed on the fly, by all servers together.",
         coding::options,
     );
-    let script = top.section("script", "Scripts in Lua.", script::options);
     let resolver = top.section("resolver", "Looks names up, for the whole process.", dns::resolver);
     let names = top.keys_of("files");
+    let script =
+        top.section("script", "Scripts in Lua.", |section| script::options(section, &names));
     let trees = top.named(
         "files",
         "A file tree, named once and used by any server: a directory, memory, or other trees over \

@@ -13,19 +13,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use medusa_script::limits::{LONGEST_SLEEP, SOURCE_BYTES};
 use medusa_script::{Budget, Value};
-use medusa_scripted::{Returns, ScriptPlan, ScriptServer, ScriptServerSetup, ScriptsOptions};
+use medusa_scripted::{
+    GivenTree, Returns, ScriptPlan, ScriptServer, ScriptServerSetup, ScriptsOptions,
+};
 
 use crate::config::Span;
 use crate::config::build::{Serving, Setup};
-use crate::config::kind::{Anything, DAY, FilePath, Number, SECOND, Size, Time};
+use crate::config::kind::{Anything, DAY, FilePath, List, Name, Number, SECOND, Size, Time};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
 use crate::config::server::Plan;
+use crate::config::trees::Trees;
 use crate::config::value::{Data, Entry, Table};
 use crate::life::directory_of;
 
 /// Scripts that run by themselves.
 const MAX_RUNS: usize = 256;
+/// File trees that one script may read.
+const MAX_GIVEN: usize = 64;
 /// The memory of all scripts together, unless it is said.
 const MEMORY: u64 = 64 << 20;
 /// What the store may hold, unless it is said.
@@ -42,13 +47,19 @@ pub(crate) struct NamedScript {
     arguments: Data,
     budget: Budget,
     returns: Returns,
+    /// The file trees that it may read.
+    trees: Vec<String>,
     /// Where its file is named.
     span: Span,
 }
 
 impl NamedScript {
     /// What is to be loaded, for the loop's thread.
-    pub(crate) fn plan(&self) -> ScriptPlan {
+    pub(crate) fn plan(&self, trees: &Trees) -> ScriptPlan {
+        let readable = |name: &String| {
+            let tree = trees.has(name).then(|| trees.tree(name))?;
+            Some(GivenTree { name: name.clone(), tree })
+        };
         ScriptPlan {
             name: self.name.clone(),
             file: self.file.display().to_string(),
@@ -56,6 +67,7 @@ impl NamedScript {
             arguments: given(&self.arguments),
             budget: self.budget,
             returns: self.returns,
+            trees: self.trees.iter().filter_map(readable).collect(),
         }
     }
 
@@ -77,7 +89,7 @@ impl NamedScript {
 }
 
 /// Reads what all scripts share, and those that run by themselves.
-pub(crate) fn options(section: &mut Section<'_>) -> ScriptsOptions {
+pub(crate) fn options(section: &mut Section<'_>, names: &[String]) -> ScriptsOptions {
     let memory = section.or(
         "memory",
         "Memory that all scripts together may use. It stays as it is until the server is started \
@@ -109,18 +121,30 @@ pub(crate) fn options(section: &mut Section<'_>) -> ScriptsOptions {
         "run",
         "A script that is part of no server: it acts on events and timers (docs/SCRIPTS.md).",
         MAX_RUNS,
-        |section| script(section, Returns::Anything),
+        |section| script(section, Returns::Anything, names),
     );
     ScriptsOptions { memory: memory as usize, store: store.map(|path| (path, store_size)) }
 }
 
 /// Reads the keys of a script; gives its place among all scripts of the configuration.
-pub(crate) fn script(section: &mut Section<'_>, returns: Returns) -> Option<usize> {
+pub(crate) fn script(
+    section: &mut Section<'_>,
+    returns: Returns,
+    names: &[String],
+) -> Option<usize> {
     let file = section.needed("file", "The script: a file in Lua.", &FilePath);
     let arguments = section.maybe(
         "arguments",
         "What the script is given, a table: `...` in the script.",
         &Anything("a table of whatever the script wants to know"),
+    );
+    let named = Name { what: "a file tree", names };
+    let trees = section.or(
+        "trees",
+        "The file trees that the script may read, and send files of. Where it names none, it means \
+         the first.",
+        &List(named, 0..=MAX_GIVEN),
+        Vec::new(),
     );
     let budget = budget(section, returns);
     let file = file?;
@@ -144,7 +168,7 @@ pub(crate) fn script(section: &mut Section<'_>, returns: Returns) -> Option<usiz
     section.need(|needs| {
         let name = free_name(&file, &needs.scripts);
         place = Some(needs.scripts.len());
-        let script = NamedScript { name, file, source, arguments, budget, returns, span };
+        let script = NamedScript { name, file, source, arguments, budget, returns, trees, span };
         needs.scripts.push(script);
     });
     place
@@ -212,8 +236,8 @@ impl Setup for Checked {
 }
 
 /// Reads a server whose protocol is a script.
-pub(crate) fn server(section: &mut Section<'_>, _: &[String]) -> Option<Plan> {
-    let place = script(section, Returns::Session);
+pub(crate) fn server(section: &mut Section<'_>, names: &[String]) -> Option<Plan> {
+    let place = script(section, Returns::Session, names);
     let idle = section.or(
         "idle_timeout",
         "How long a client may be silent while the script waits for it.",

@@ -81,7 +81,7 @@ impl Desk {
     }
 
     /// The version whose script runs this moment.
-    fn asking(&self) -> Result<Rc<Version>, String> {
+    pub(crate) fn asking(&self) -> Result<Rc<Version>, String> {
         let owner = self.engine.upgrade().map_or(0, |engine| engine.owner());
         let version = self.versions.borrow().get(&owner).and_then(Weak::upgrade);
         version.ok_or_else(|| "only a script that is part of the server can ask this".to_owned())

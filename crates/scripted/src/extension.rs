@@ -3,15 +3,18 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use medusa_core::Aborted;
+use medusa_core::{Aborted, Handle};
+use medusa_fs::VirtualPath;
 use medusa_http::wire::fields::FieldTable;
 use medusa_http::wire::head::Head;
-use medusa_http::{Body, Exchange, Extension, Handled, Reply, Request};
+use medusa_http::{Body, Exchange, Extension, Files, Handled, Reply, Request};
 use medusa_script::library::text;
 use medusa_script::{Begun, Library, Outcome, Value};
 
+use crate::files::path_of;
 use crate::script::{Script, Version, explained};
 use crate::talk::{RequestBody, Talk, Talks};
 
@@ -66,6 +69,22 @@ fn head(status: &Value, fields: Option<&Value>) -> Result<Reply, String> {
     let status =
         status.ok_or("the status must be a number from 200 to 599").map(|status| status as u16)?;
     let mut reply = Reply::new(status);
+    let mut typed = false;
+    for (name, value) in self::fields(fields)? {
+        typed |= name.eq_ignore_ascii_case("content-type");
+        reply.add_field(&name, value);
+    }
+    if !typed && !matches!(status, 204 | 304) {
+        reply.add_field("Content-Type", "text/plain; charset=utf-8");
+    }
+    Ok(reply)
+}
+
+/// A field: its name and its value.
+type Named<'v> = (String, Cow<'v, [u8]>);
+
+/// The fields that a script says.
+fn fields(fields: Option<&Value>) -> Result<Vec<Named<'_>>, String> {
     let fields = match fields {
         None | Some(Value::Nil) => &[][..],
         Some(Value::Map(fields)) => fields,
@@ -77,21 +96,17 @@ fn head(status: &Value, fields: Option<&Value>) -> Result<Reply, String> {
     if fields.len() > REPLY_FIELDS {
         return Err(format!("the reply has more than {REPLY_FIELDS} fields"));
     }
-    let mut typed = false;
+    let mut all = Vec::new();
     for (name, value) in fields {
         let name = name.as_text().map(|name| String::from_utf8_lossy(name).into_owned());
         let name = name.ok_or("the name of a field must be a string")?;
-        typed |= name.eq_ignore_ascii_case("content-type");
         let values =
             if let Value::List(values) = value { &values[..] } else { std::slice::from_ref(value) };
         for value in values {
-            reply.add_field(&name, shown(value)?);
+            all.push((name.clone(), shown(value)?));
         }
     }
-    if !typed && !matches!(status, 204 | 304) {
-        reply.add_field("Content-Type", "text/plain; charset=utf-8");
-    }
-    Ok(reply)
+    Ok(all)
 }
 
 /// A field's value, or a body.
@@ -104,7 +119,64 @@ fn shown(value: &Value) -> Result<Cow<'_, [u8]>, String> {
     })
 }
 
-/// The reply that a script's results say: a status, a body, fields.
+/// What a script answers.
+enum Answer {
+    Reply(Reply),
+    /// A file of a tree, with more fields.
+    File(Rc<Files>, VirtualPath, Vec<(String, Vec<u8>)>),
+}
+
+impl Answer {
+    /// Gives the reply to `then`, perhaps at once. `raw` is the head of the request.
+    fn make(self, raw: &[u8], now: Duration, handle: &Handle, then: impl FnOnce(Reply) + 'static) {
+        match self {
+            Self::Reply(reply) => then(reply),
+            Self::File(files, path, fields) => {
+                files.reply_with(&path, raw, now, handle, move |mut reply| {
+                    if reply.status() < 400 {
+                        for (name, _) in &fields {
+                            reply.remove_field(name);
+                        }
+                        for (name, value) in &fields {
+                            reply.add_field(name, value);
+                        }
+                    }
+                    then(reply);
+                });
+            }
+        }
+    }
+}
+
+/// The answer that names a file in a table of the script's.
+fn file_answer(
+    version: &Version,
+    values: &[Value],
+    about: &[(Value, Value)],
+) -> Result<Answer, String> {
+    let none = Value::Nil;
+    let named = |name: &str| {
+        let found = about.iter().find(|(key, _)| key.as_text().is_some_and(|key| *key == name));
+        found.map_or(&none, |(_, value)| value)
+    };
+    let file = named("file").as_text().ok_or("a body that is a table names a `file`")?;
+    let path = path_of(file)?;
+    if values.first().and_then(Value::as_integer) != Some(200) {
+        return Err("a file is an answer with status 200".to_owned());
+    }
+    let fields = fields(values.get(2))?;
+    let fields = fields.into_iter().map(|(name, value)| (name, value.into_owned())).collect();
+    Ok(Answer::File(version.sender(named("tree"))?, path, fields))
+}
+
+/// The answer that a script's results say: a status, a body, fields.
+fn answer(version: &Version, values: &[Value]) -> Result<Answer, String> {
+    match values.get(1) {
+        Some(Value::Map(about)) => file_answer(version, values, about),
+        _ => reply(values).map(Answer::Reply),
+    }
+}
+
 fn reply(values: &[Value]) -> Result<Reply, String> {
     let none = Value::Nil;
     let reply = head(values.first().unwrap_or(&none), values.get(2))?;
@@ -131,7 +203,7 @@ impl ScriptExtension {
 }
 
 /// What one request comes to, when the script has ended.
-fn ended(version: &Version, outcome: &Outcome, talk: &RefCell<Talk>) -> Option<Reply> {
+fn ended(version: &Version, outcome: &Outcome, talk: &RefCell<Talk>) -> Option<Answer> {
     version.printed(&outcome.output);
     let (begun, gone) = (talk.borrow().has_begun(), talk.borrow().is_gone());
     let why = match &outcome.result {
@@ -140,10 +212,10 @@ fn ended(version: &Version, outcome: &Outcome, talk: &RefCell<Talk>) -> Option<R
             talk.borrow_mut().ended();
             return None;
         }
-        Ok(values) => match reply(values) {
-            Ok(reply) => {
+        Ok(values) => match answer(version, values) {
+            Ok(answer) => {
                 talk.borrow_mut().ended();
-                return Some(reply);
+                return Some(answer);
             }
             Err(why) => why,
         },
@@ -159,7 +231,11 @@ fn ended(version: &Version, outcome: &Outcome, talk: &RefCell<Talk>) -> Option<R
         talk.borrow_mut().finish(Err(Aborted::new("the script failed")));
         return None;
     }
-    Some(Reply::text(500, "the script failed to answer"))
+    Some(Answer::Reply(failed()))
+}
+
+fn failed() -> Reply {
+    Reply::text(500, "the script failed to answer")
 }
 
 impl Extension for ScriptExtension {
@@ -191,8 +267,14 @@ impl Extension for ScriptExtension {
             Begun::Ended(outcome) => {
                 inner.talks.end(token);
                 return match ended(&version, &outcome, &talk) {
-                    Some(reply) => Handled::Now(reply),
-                    None => Handled::Now(Reply::text(500, "the script failed to answer")),
+                    Some(Answer::Reply(reply)) => Handled::Now(reply),
+                    Some(file) => {
+                        let responder = exchange.later();
+                        let (now, handle) = (request.unix_time, request.handle);
+                        file.make(request.raw, now, handle, |reply| responder.reply(reply));
+                        Handled::Later
+                    }
+                    None => Handled::Now(failed()),
                 };
             }
             Begun::Running(running) => running,
@@ -204,12 +286,13 @@ impl Extension for ScriptExtension {
         }
         Talk::send_head(&talk);
         let host = self.script.host().clone();
+        let (raw, handle) = (Bytes::copy_from_slice(request.raw), request.handle.clone());
         running.then(move |outcome| {
             host.0.talks.end(token);
-            let reply = ended(&version, &outcome, &talk);
+            let answer = ended(&version, &outcome, &talk);
             let responder = talk.borrow_mut().responder.take();
-            if let Some((reply, responder)) = reply.zip(responder) {
-                responder.reply(reply);
+            if let Some((answer, responder)) = answer.zip(responder) {
+                answer.make(&raw, handle.unix_time(), &handle, |reply| responder.reply(reply));
             }
         });
         Handled::Later

@@ -1,6 +1,6 @@
 -- What a handler of requests sees: a request with fields and methods. And what it may answer: a
--- body; a status and a body; a status, fields and a body. A body is a string, or a function that
--- gives one piece after another and nil at the end.
+-- body; a status and a body; a status, fields and a body. A body is a string, a function that gives
+-- one piece after another and nil at the end, or a table that names a file of a tree.
 
 return function(host, setmetatable)
     local Request = {}

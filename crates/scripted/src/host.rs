@@ -12,8 +12,9 @@ use medusa_script::{
 
 use crate::connection::Connections;
 use crate::desk::Desk;
+use crate::files::OpenFiles;
 use crate::talk::Talks;
-use crate::{desk, extension, net};
+use crate::{desk, extension, files, net};
 
 /// What a script sees of a request.
 const GLUE: &str = include_str!("glue.lua");
@@ -48,6 +49,7 @@ impl Host {
         let desk = Rc::new(Desk::new(handle, engine.downgrade()));
         engine.add(shared.library())?;
         engine.add(Store::library(store))?;
+        engine.add(files::library(&OpenFiles::new(handle, &desk)))?;
         engine.add(net::library(handle, &connections))?;
         engine.add(extension::library(&talks).made_by(GLUE))?;
         for library in desk::libraries(&desk) {

@@ -3,7 +3,8 @@
 //! Read [`host`] (the engine and what joins it to the server), [`script`] (a script, its versions,
 //! how it is loaded), [`scripts`] (all of a configuration), `desk` (timers and events),
 //! [`extension`] (a request goes to a script and comes back as a reply) with `glue.lua` (what the
-//! script sees of it) and `talk` (bodies, piece by piece, in both directions).
+//! script sees of it) and `talk` (bodies, piece by piece, in both directions), [`files`] (what scripts
+//! read of file trees).
 //!
 //! The one design choice: the engine knows nothing of servers, and servers nothing of scripts. All
 //! that joins them is here, and a handler that answers at once costs neither a promise nor a timer.
@@ -13,6 +14,7 @@
 mod connection;
 mod desk;
 pub mod extension;
+pub mod files;
 pub mod host;
 pub mod inspect;
 mod net;
@@ -22,6 +24,7 @@ pub mod server;
 mod talk;
 
 pub use extension::ScriptExtension;
+pub use files::GivenTree;
 pub use host::Host;
 pub use script::{Returns, Script, ScriptPlan};
 pub use scripts::{Scripts, ScriptsOptions};

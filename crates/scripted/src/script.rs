@@ -4,12 +4,15 @@
 //! (timers, handlers of events) only counts when it has come to its end and returned what it must.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
+use medusa_http::Files;
 use medusa_script::{Begun, Budget, Callable, Outcome, Running, ScriptError, Value};
 
 use crate::desk::{Desk, Duties};
+use crate::files::GivenTree;
 use crate::host::Host;
 
 /// Bytes of what a script prints that are shown in one line of the log.
@@ -79,6 +82,8 @@ pub struct ScriptPlan {
     pub budget: Budget,
     /// What it must return.
     pub returns: Returns,
+    /// The file trees that it may read; the first is meant where it names none.
+    pub trees: Vec<GivenTree>,
 }
 
 /// How a script fares, over all its versions.
@@ -109,6 +114,8 @@ pub struct Version {
     value: RefCell<Value>,
     function: RefCell<Option<Callable>>,
     figures: Rc<Figures>,
+    trees: Vec<GivenTree>,
+    pub(crate) senders: RefCell<BTreeMap<String, Rc<Files>>>,
     pub(crate) duties: Duties,
     desk: Weak<Desk>,
 }
@@ -172,6 +179,8 @@ impl Script {
             value: RefCell::default(),
             function: RefCell::default(),
             figures: self.figures.clone(),
+            trees: plan.trees,
+            senders: RefCell::default(),
             duties: Duties::default(),
             desk: Rc::downgrade(&inner.desk),
         });
@@ -286,6 +295,11 @@ impl Version {
     /// The function that it returned.
     pub(crate) fn function(&self) -> Option<Callable> {
         self.function.borrow().clone()
+    }
+
+    /// The file trees that it may read.
+    pub(crate) fn trees(&self) -> &[GivenTree] {
+        &self.trees
     }
 
     /// Calls a function of the script, which is counted.

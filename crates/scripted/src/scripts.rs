@@ -207,6 +207,7 @@ impl Scripts {
             arguments: Value::Nil,
             budget: Budget::HANDLER,
             returns: Returns::Anything,
+            trees: Vec::new(),
         };
         let (this, script) = (self.clone(), Script::new(&host, plan));
         script.clone().load(source, move |loaded| {

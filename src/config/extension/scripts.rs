@@ -10,8 +10,8 @@ use crate::config::problem::Problem;
 use crate::config::script;
 use crate::config::section::Section;
 
-pub(super) fn script(section: &mut Section<'_>, _: &Around<'_>) -> Option<Make> {
-    let place = script::script(section, Returns::Handler)?;
+pub(super) fn script(section: &mut Section<'_>, around: &Around<'_>) -> Option<Make> {
+    let place = script::script(section, Returns::Handler, around.trees)?;
     Some(Box::new(move |build| {
         let Some(script) = build.script(place) else {
             // Nothing is served: the configuration is only checked.

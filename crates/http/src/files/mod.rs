@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_core::Handle;
+use medusa_core::handle::JobLost;
 use medusa_core::producer::{Step, Stepped};
 use medusa_fs::{ErrorKind, FileSystem, Freshness, OpenFile, Persona, Stamp, VirtualPath};
 
@@ -243,12 +244,7 @@ impl Files {
     fn get(&self, request: &Request<'_>, exchange: &mut Exchange<'_>) -> Handled {
         let inner = &self.0;
         let raw = request.head.target.path().raw();
-        let turn = request.handle.now();
-        let is_same = |kept: &mut Kept| {
-            kept.is_same(turn, |resource, thorough| resource.is_same(&inner.place, thorough))
-        };
-        let kept = inner.cache.borrow_mut().look_up(raw, is_same);
-        if let Some(resource) = kept {
+        if let Some(resource) = inner.kept(raw, request.handle) {
             let means = inner.means(request.handle);
             return Handled::Now(resource.reply(request.head, request.unix_time, &means));
         }
@@ -261,12 +257,8 @@ impl Files {
             Err(e) if e.kind() == ErrorKind::WouldBlock => {}
             Ok(Found::Listable) => {}
             result => {
-                return Handled::Now(inner.reply(
-                    result,
-                    request.head,
-                    request.unix_time,
-                    request.handle,
-                ));
+                let (now, handle) = (request.unix_time, request.handle);
+                return Handled::Now(inner.reply(result, raw, request.head, now, handle));
             }
         }
         let responder = exchange.later();
@@ -281,11 +273,10 @@ impl Files {
             move |result| {
                 let mut table = FieldTable::new();
                 let reply = match (result, Head::parse(&head, &mut table)) {
-                    (Ok(found), Ok(head)) => inner.reply(found, &head, now, &handle),
-                    (Err(lost), _) => {
-                        tracing::error!("a file could not be looked up: {lost}");
-                        Reply::text(503, "the server is too busy to look it up")
+                    (Ok(found), Ok(head)) => {
+                        inner.reply(found, head.target.path().raw(), &head, now, &handle)
                     }
+                    (Err(lost), _) => lost_reply(lost),
                     (_, Err(reject)) => Reply::text(reject.status, reject.reason),
                 };
                 responder.reply(reply);
@@ -293,13 +284,78 @@ impl Files {
         );
         Handled::Later
     }
+
+    /// Answers with the file at `path`, whatever path the request names, by its conditions and
+    /// ranges: 404 for anything but a file. `head` is the request's own, and `now` the time since
+    /// 1970; `then` has the reply, perhaps at once.
+    pub fn reply_with(
+        &self,
+        path: &VirtualPath,
+        head: &[u8],
+        now: Duration,
+        handle: &Handle,
+        then: impl FnOnce(Reply) + 'static,
+    ) {
+        let inner = self.0.clone();
+        let raw = escape_path(path.as_bytes()).into_bytes();
+        let answer = move |inner: &Inner, found: Option<_>, head: &[u8], handle: &Handle| {
+            let mut table = FieldTable::new();
+            let head = match Head::parse(head, &mut table) {
+                Ok(head) => head,
+                Err(reject) => return Some(Reply::text(reject.status, reject.reason)),
+            };
+            match found {
+                Some(Ok(Found::File(_)) | Err(_)) => {
+                    found.map(|found| inner.reply(found, &raw, &head, now, handle))
+                }
+                Some(Ok(_)) => Some(Reply::text(404, "there is no file at this path")),
+                None => {
+                    let kept = inner.kept(&raw, handle)?;
+                    Some(kept.reply(&head, now, &inner.means(handle)))
+                }
+            }
+        };
+        if let Some(reply) = answer(&inner, None, head, handle) {
+            return then(reply);
+        }
+        match inner.place.look(path, false, May::NotBlock, now) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            found => {
+                let reply = answer(&inner, Some(found), head, handle);
+                return then(reply.unwrap_or_else(Reply::failed));
+            }
+        }
+        let (place, path, head) = (inner.place.clone(), path.clone(), Box::<[u8]>::from(head));
+        let on = handle.clone();
+        handle.run(
+            move || place.look(&path, false, May::Block, now),
+            move |found| {
+                then(match found {
+                    Ok(found) => {
+                        answer(&inner, Some(found), &head, &on).unwrap_or_else(Reply::failed)
+                    }
+                    Err(lost) => lost_reply(lost),
+                });
+            },
+        );
+    }
 }
 
 impl Inner {
-    /// Makes a reply of what was found, and keeps a small file for the next request.
+    /// What is kept of the file at a path, as clients write it, if it is still the same.
+    fn kept(&self, raw: &[u8], handle: &Handle) -> Option<Rc<Resource>> {
+        let is_same = |kept: &mut Kept| {
+            kept.is_same(handle.now(), |resource, all| resource.is_same(&self.place, all))
+        };
+        self.cache.borrow_mut().look_up(raw, is_same)
+    }
+
+    /// Makes a reply of what was found at `raw`, a path as clients write it, and keeps a small file
+    /// for the next request.
     fn reply(
         &self,
         found: medusa_fs::Result<Found>,
+        raw: &[u8],
         head: &Head<'_>,
         now: Duration,
         handle: &Handle,
@@ -309,7 +365,6 @@ impl Inner {
                 resource.share(&mut self.files.borrow_mut());
                 let reply = resource.reply(head, now, &self.means(handle));
                 if resource.is_cacheable(now) {
-                    let raw = head.target.path().raw();
                     let watches = self.watch(&resource, handle);
                     let resource = Rc::new(*resource);
                     self.cache.borrow_mut().keep(raw, resource, handle.now(), watches);
@@ -463,6 +518,11 @@ fn redirect_to_slash(head: &Head<'_>) -> Reply {
         location.push_str(&String::from_utf8_lossy(query));
     }
     Reply::text(301, &format!("the directory is at {location}")).field("Location", location)
+}
+
+fn lost_reply(lost: JobLost) -> Reply {
+    tracing::error!("a file could not be looked up: {lost}");
+    Reply::text(503, "the server is too busy to look it up")
 }
 
 fn refuse(error: &medusa_fs::Error) -> Reply {

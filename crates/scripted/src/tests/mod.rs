@@ -2,6 +2,7 @@
 
 mod connections;
 mod duties;
+mod files;
 mod page;
 
 use std::cell::RefCell;
@@ -33,15 +34,7 @@ impl Server {
             Host::new(&h.handle(), MEMORY, &SharedTable::default(), None).expect("an engine");
         let budget = Budget { instructions: 5_000_000, ..Budget::HANDLER };
         let script = Script::new(&host, plan("test", "", Returns::Handler, budget));
-        script.activate();
-        let extension = ScriptExtension::new(&script);
-        let service = HttpService::new(
-            Rc::new(Extensions::new(vec![extension])),
-            HttpSettings::default(),
-            ChannelSettings::default(),
-            None,
-        );
-        Self { h, host, script, service }
+        serve(h, host, script)
     }
 
     /// A server whose handler is a function with this body.
@@ -87,6 +80,19 @@ impl Server {
     }
 }
 
+/// A server whose only extension is this script.
+fn serve(h: Harness, host: Host, script: Rc<Script>) -> Server {
+    script.activate();
+    let extension = ScriptExtension::new(&script);
+    let service = HttpService::new(
+        Rc::new(Extensions::new(vec![extension])),
+        HttpSettings::default(),
+        ChannelSettings::default(),
+        None,
+    );
+    Server { h, host, script, service }
+}
+
 /// A script in a file `test.lua`.
 fn plan(name: &str, source: &str, returns: Returns, budget: Budget) -> ScriptPlan {
     ScriptPlan {
@@ -96,6 +102,7 @@ fn plan(name: &str, source: &str, returns: Returns, budget: Budget) -> ScriptPla
         arguments: Value::Nil,
         budget,
         returns,
+        trees: Vec::new(),
     }
 }
 
