@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use medusa_core::sys::beneath::{Beneath, Resolver};
+use medusa_core::sys::beneath::{Beneath, Links, Resolver};
 use medusa_core::sys::persona::Persona;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, renameat, statat, unlinkat,
@@ -40,13 +40,16 @@ pub struct LocalTree {
 }
 
 impl LocalTree {
-    /// Opens the directory `root` under the process's own identity.
+    /// Opens the directory `root` under the process's own identity. Symbolic links that lead out of
+    /// it are refused, and so are absolute ones, unless it is the machine's own root.
     ///
     /// # Errors
     ///
     /// Those of opening a directory.
     pub fn open(root: impl AsRef<Path>, options: TreeOptions) -> io::Result<Self> {
-        Ok(Self { beneath: Beneath::new(open_root(root.as_ref())?), options })
+        let opened = open_root(root.as_ref())?;
+        let beneath = Beneath::new(opened).with_links(links(root.as_ref()));
+        Ok(Self { beneath, options })
     }
 
     /// As [`LocalTree::open`], with a chosen resolver instead of the best that the system has. With
@@ -56,9 +59,17 @@ impl LocalTree {
         options: TreeOptions,
         resolver: Resolver,
     ) -> io::Result<Self> {
-        let root = open_root(root.as_ref())?;
-        Ok(Self { beneath: Beneath::with_resolver(root, resolver), options })
+        let opened = open_root(root.as_ref())?;
+        let beneath = Beneath::with_resolver(opened, resolver).with_links(links(root.as_ref()));
+        Ok(Self { beneath, options })
     }
+}
+
+/// What becomes of links in the tree of this root. Where it is the machine's own, absolute ones name
+/// what they were made to name; in any other they would lead out of it.
+fn links(root: &Path) -> Links {
+    let is_whole = root.canonicalize().is_ok_and(|root| root == Path::new("/"));
+    if is_whole { Links::InRoot } else { Links::Refused }
 }
 
 /// Whether all changes to a file system are made by this machine.
@@ -123,6 +134,17 @@ impl<'a> Task<'a> {
 
     fn parent(self, tree: &LocalTree) -> Result<(OwnedFd, &'a [u8])> {
         tree.beneath.parent(self.path.relative()).map_err(|error| self.resolving(error))
+    }
+
+    fn open_now(self, tree: &LocalTree) -> Result<OpenFile> {
+        let relative = self.path.relative();
+        self.run(|| match tree.beneath.open_now(relative, OFlags::RDONLY | CAUTIOUS) {
+            Ok(opened) => self.file(opened),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.fail(ErrorKind::WouldBlock)
+            }
+            Err(error) => Err(self.resolving(error)),
+        })
     }
 
     /// Serves an opened file, if it is one that can be served.
@@ -200,13 +222,13 @@ impl FileSystem for LocalTree {
     fn open_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
         let task = Task { who, operation: "open", path };
         self.options.read(task.operation, path)?;
-        task.run(|| match self.beneath.open_now(path.relative(), OFlags::RDONLY | CAUTIOUS) {
-            Ok(opened) => task.file(opened),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                task.fail(ErrorKind::WouldBlock)
-            }
-            Err(error) => Err(task.resolving(error)),
-        })
+        task.open_now(self)
+    }
+
+    fn open_own_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        let task = Task { who, operation: "open", path };
+        self.options.read_own(task.operation, path)?;
+        task.open_now(self)
     }
 
     /// One `fstatat`. It is the one call here that is not held beneath the root, for there is no

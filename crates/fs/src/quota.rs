@@ -115,6 +115,10 @@ impl FileSystem for QuotaTree {
         self.inner.open_now(who, path)
     }
 
+    fn open_own_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        self.inner.open_own_now(who, path)
+    }
+
     fn check_now(&self, who: &Persona, path: &VirtualPath, stamp: &Stamp) -> Freshness {
         self.inner.check_now(who, path, stamp)
     }

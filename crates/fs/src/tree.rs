@@ -206,6 +206,17 @@ pub trait FileSystem: Send + Sync {
     /// that.
     fn open_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile>;
 
+    /// Opens a regular file as [`FileSystem::open_own`] does, if that is sure not to block. A tree
+    /// that does not say so never is.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where it might. Otherwise as [`FileSystem::open_own`].
+    fn open_own_now(&self, who: &Persona, path: &VirtualPath) -> Result<OpenFile> {
+        let _ = who;
+        Err(Error::new(ErrorKind::WouldBlock, "open", path))
+    }
+
     /// Tells whether the file at `path` is still in the state `stamp`, which an open by the same
     /// persona has given. Cheap: on disk, one system call a layer and no open. Meant for a cache
     /// of open files, at most once a turn of the loop and file.

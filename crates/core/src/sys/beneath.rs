@@ -7,8 +7,9 @@
 //! it fail but cannot make it leave the root.
 //!
 //! Links that stay beneath the root are followed. An absolute link is refused, even one that
-//! points into the root: what it names depends on where the process sees its root. So are the
-//! "magic" links of `/proc`.
+//! points into the root: what it names depends on where the process sees its root. Where that *is*
+//! the root, as in a tree of all that the machine has, [`Links::InRoot`] follows them (with
+//! `RESOLVE_IN_ROOT`). The "magic" links of `/proc` are always refused.
 //!
 //! A path is bytes, relative, `/` between its components; empty means the root itself. `..` is
 //! resolved and may not lead above the root.
@@ -51,11 +52,22 @@ impl Resolver {
     /// Old kernels do not know the call, and old system call filters (of container runtimes)
     /// forbid it with a plain "not permitted"; in both cases the walk is chosen.
     pub fn detect(root: BorrowedFd<'_>) -> Self {
-        match kernel::open(root, b".", SEARCH | OFlags::DIRECTORY, Mode::empty()) {
+        match kernel::open(root, b".", SEARCH | OFlags::DIRECTORY, Mode::empty(), Links::Refused) {
             Err(Errno::NOSYS | Errno::PERM) => Self::Walk,
             _ => Self::Kernel,
         }
     }
+}
+
+/// Says what becomes of links that are absolute, or lead above the root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// They are refused.
+    #[default]
+    Refused,
+    /// They lead into the root, and above it is the root itself, as after chroot(2): right for the
+    /// root that they were made for.
+    InRoot,
 }
 
 /// An open directory beneath which paths are resolved.
@@ -63,18 +75,25 @@ impl Resolver {
 pub struct Beneath {
     root: OwnedFd,
     resolver: Resolver,
+    links: Links,
 }
 
 impl Beneath {
     /// Takes an open directory as the root, with the best resolver that the system has.
     pub fn new(root: OwnedFd) -> Self {
         let resolver = Resolver::detect(root.as_fd());
-        Self { root, resolver }
+        Self::with_resolver(root, resolver)
     }
 
     /// Takes an open directory as the root, with the given resolver.
     pub fn with_resolver(root: OwnedFd, resolver: Resolver) -> Self {
-        Self { root, resolver }
+        Self { root, resolver, links: Links::Refused }
+    }
+
+    /// Says what becomes of links that lead out of the root.
+    #[must_use]
+    pub fn with_links(self, links: Links) -> Self {
+        Self { links, ..self }
     }
 
     /// Tells who resolves paths here.
@@ -93,14 +112,14 @@ impl Beneath {
     /// # Errors
     ///
     /// Those of `open`; `EXDEV` where the path or a link on it leads out of the root or is
-    /// absolute; `ELOOP` after [`MAX_LINKS`] links.
+    /// absolute, unless that is to be followed; `ELOOP` after [`MAX_LINKS`] links.
     pub fn open(&self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let root = self.root.as_fd();
         // The kernel calls a mode without a file to create invalid.
         let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
         let opened = match self.resolver {
-            Resolver::Kernel => kernel::open(root, path, flags, mode),
-            Resolver::Walk => walk(root, path, flags, mode),
+            Resolver::Kernel => kernel::open(root, path, flags, mode, self.links),
+            Resolver::Walk => walk(root, path, flags, mode, self.links),
         };
         opened.map_err(io::Error::from)
     }
@@ -114,7 +133,9 @@ impl Beneath {
     /// asked (before Linux 5.12, and with [`Resolver::Walk`]). Otherwise as [`Beneath::open`].
     pub fn open_now(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         match self.resolver {
-            Resolver::Kernel => Ok(kernel::open_cached(self.root.as_fd(), path, flags)?),
+            Resolver::Kernel => {
+                Ok(kernel::open_cached(self.root.as_fd(), path, flags, self.links)?)
+            }
             Resolver::Walk => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -128,7 +149,7 @@ impl Beneath {
         }
         #[cfg(not(target_os = "linux"))]
         {
-            Ok(walk_stat(self.root.as_fd(), path)?)
+            Ok(walk_stat(self.root.as_fd(), path, self.links)?)
         }
     }
 
@@ -159,31 +180,39 @@ mod kernel {
     use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
     use rustix::io::Errno;
 
-    use super::{RACE_RETRIES, walk};
+    use super::{Links, RACE_RETRIES, walk};
 
-    const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+    fn how(links: Links) -> ResolveFlags {
+        let scope = match links {
+            Links::Refused => ResolveFlags::BENEATH,
+            Links::InRoot => ResolveFlags::IN_ROOT,
+        };
+        scope.union(ResolveFlags::NO_MAGICLINKS)
+    }
 
     pub(super) fn open(
         root: BorrowedFd<'_>,
         path: &[u8],
         flags: OFlags,
         mode: Mode,
+        links: Links,
     ) -> Result<OwnedFd, Errno> {
         for _ in 0..RACE_RETRIES {
-            match openat2(root, name(path), flags | OFlags::CLOEXEC, mode, BENEATH) {
+            match openat2(root, name(path), flags | OFlags::CLOEXEC, mode, how(links)) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 answer => return answer,
             }
         }
-        walk(root, path, flags, mode)
+        walk(root, path, flags, mode, links)
     }
 
     pub(super) fn open_cached(
         root: BorrowedFd<'_>,
         path: &[u8],
         flags: OFlags,
+        links: Links,
     ) -> Result<OwnedFd, Errno> {
-        let resolve = BENEATH.union(ResolveFlags::CACHED);
+        let resolve = how(links).union(ResolveFlags::CACHED);
         let flags = flags | OFlags::CLOEXEC;
         openat2(root, name(path), flags, Mode::empty(), resolve).map_err(|error| match error {
             // A kernel that does not know the flag says that it is invalid.
@@ -204,11 +233,14 @@ mod kernel {
     use rustix::fs::{Mode, OFlags};
     use rustix::io::Errno;
 
+    use super::Links;
+
     pub(super) fn open(
         _root: BorrowedFd<'_>,
         _path: &[u8],
         _flags: OFlags,
         _mode: Mode,
+        _links: Links,
     ) -> Result<OwnedFd, Errno> {
         Err(Errno::NOSYS)
     }
@@ -217,6 +249,7 @@ mod kernel {
         _root: BorrowedFd<'_>,
         _path: &[u8],
         _flags: OFlags,
+        _links: Links,
     ) -> Result<OwnedFd, Errno> {
         Err(Errno::AGAIN)
     }
@@ -229,7 +262,10 @@ struct Walk<'a> {
     below: Vec<OwnedFd>,
     /// Components still to resolve, the next one last.
     ahead: Vec<Box<[u8]>>,
+    /// How many links it has led over.
     links: usize,
+    /// What becomes of those that lead out of the root.
+    out: Links,
     /// Whether the path, or a link's target, ended so that only a directory will do.
     directory: bool,
 }
@@ -243,9 +279,9 @@ enum Last {
 }
 
 impl<'a> Walk<'a> {
-    fn new(root: BorrowedFd<'a>, path: &[u8]) -> Result<Self, Errno> {
-        let mut walk =
-            Self { root, below: Vec::new(), ahead: Vec::new(), links: 0, directory: false };
+    fn new(root: BorrowedFd<'a>, path: &[u8], out: Links) -> Result<Self, Errno> {
+        let (below, ahead) = (Vec::new(), Vec::new());
+        let mut walk = Self { root, below, ahead, links: 0, out, directory: false };
         walk.push(path)?;
         Ok(walk)
     }
@@ -257,7 +293,10 @@ impl<'a> Walk<'a> {
     /// Puts the components of `path` before those still ahead.
     fn push(&mut self, path: &[u8]) -> Result<(), Errno> {
         if path.first() == Some(&b'/') {
-            return Err(Errno::XDEV);
+            match self.out {
+                Links::Refused => return Err(Errno::XDEV),
+                Links::InRoot => self.below.clear(),
+            }
         }
         if self.ahead.is_empty() {
             self.directory |= path.last() == Some(&b'/');
@@ -273,7 +312,9 @@ impl<'a> Walk<'a> {
         while let Some(name) = self.ahead.pop() {
             if *name == *b".." {
                 // Nothing to go back to: this is the root.
-                self.below.pop().ok_or(Errno::XDEV)?;
+                if self.below.pop().is_none() && self.out == Links::Refused {
+                    return Err(Errno::XDEV);
+                }
                 continue;
             }
             if self.ahead.is_empty() {
@@ -311,9 +352,15 @@ fn may_be_link(error: Errno) -> bool {
 }
 
 /// Opens `path` beneath `root` component by component.
-fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+fn walk(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+    links: Links,
+) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::CLOEXEC;
-    let mut walk = Walk::new(root, path)?;
+    let mut walk = Walk::new(root, path, links)?;
     loop {
         let Last::Name(name) = walk.advance()? else {
             return openat(walk.here(), c".", flags, mode);
@@ -335,8 +382,8 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<
 
 /// Tells what `path` beneath `root` is, without opening it.
 #[cfg(any(test, not(target_os = "linux")))]
-fn walk_stat(root: BorrowedFd<'_>, path: &[u8]) -> Result<Stat, Errno> {
-    let mut walk = Walk::new(root, path)?;
+fn walk_stat(root: BorrowedFd<'_>, path: &[u8], links: Links) -> Result<Stat, Errno> {
+    let mut walk = Walk::new(root, path, links)?;
     loop {
         let Last::Name(name) = walk.advance()? else {
             return fstat(walk.here());

@@ -126,6 +126,65 @@ fn the_table() {
 }
 
 #[test]
+fn links_lead_into_the_root_where_that_is_asked_for() {
+    for resolver in BOTH {
+        let (dir, beneath) = root(resolver);
+        let beneath = beneath.with_links(Links::InRoot);
+        for (target, link) in [
+            ("/top", "absolute-top"),
+            ("/a/b", "a/absolute-dir"),
+            ("/../../top", "above-top"),
+            ("/", "whole"),
+            ("/absolute-top", "absolute-twice"),
+            ("/loop-b", "absolute-loop"),
+            ("/outside/secret", "absent-here"),
+        ] {
+            symlink(target, dir.path().join("root").join(link)).unwrap();
+        }
+        for (path, expected) in [
+            ("absolute-top", Ok("top")),
+            ("a/absolute-dir/deep", Ok("deep")),
+            ("a/absolute-dir/../../top", Ok("top")),
+            ("above-top", Ok("top")),
+            ("whole/whole/a/b/deep", Ok("deep")),
+            ("absolute-twice", Ok("top")),
+            ("above/top", Ok("top")),
+            ("../top", Ok("top")),
+            ("absolute-loop", Err(Errno::LOOP)),
+            // All these are names beneath the root, and there is nothing of these names.
+            ("absent-here", Err(Errno::NOENT)),
+            ("escape", Err(Errno::NOENT)),
+            ("escape-dir/secret", Err(Errno::NOENT)),
+            ("escape-late", Err(Errno::NOENT)),
+            ("absolute", Err(Errno::NOENT)),
+            ("magic", Err(Errno::NOENT)),
+        ] {
+            let answer = read(&beneath, path);
+            let answer = answer.as_deref().map_err(|error| Errno::from_io_error(error).unwrap());
+            assert_eq!(answer, expected, "{path} with {resolver:?}");
+            let stat = beneath.stat(path.as_bytes()).map(drop);
+            let stat = stat.map_err(|error| Errno::from_io_error(&error).unwrap());
+            assert_eq!(stat, expected.map(drop), "{path} with {resolver:?}");
+            let walked = walk_stat(beneath.root(), path.as_bytes(), Links::InRoot).map(drop);
+            assert_eq!(walked, expected.map(drop), "{path} by walk_stat");
+        }
+        let (parent, _) = beneath.parent(b"a/absolute-dir/made").unwrap();
+        let inode = beneath.stat(b"a/b").unwrap().st_ino;
+        assert_eq!(fstat(&parent).unwrap().st_ino, inode);
+    }
+}
+
+#[test]
+fn no_magic_link_is_followed_from_the_root_of_the_machine() {
+    let open = File::open("/").unwrap();
+    let beneath = Beneath::new(open.into()).with_links(Links::InRoot);
+    let answer = beneath.open(b"proc/self/root", OFlags::RDONLY, Mode::empty());
+    if beneath.resolver() == Resolver::Kernel && fs::exists("/proc/self/root").unwrap() {
+        assert_eq!(Errno::from_io_error(&answer.unwrap_err()), Some(Errno::LOOP));
+    }
+}
+
+#[test]
 fn stat_answers_as_open_does() {
     for resolver in BOTH {
         let (_dir, beneath) = root(resolver);
@@ -145,7 +204,7 @@ fn stat_answers_as_open_does() {
             let answer = beneath.stat(path.as_bytes()).map(kind);
             let answer = answer.map_err(|error| Errno::from_io_error(&error).unwrap());
             assert_eq!(answer, expected, "{path} with {resolver:?}");
-            let walked = walk_stat(beneath.root(), path.as_bytes()).map(kind);
+            let walked = walk_stat(beneath.root(), path.as_bytes(), Links::Refused).map(kind);
             assert_eq!(walked, expected, "{path} by walk_stat");
         }
     }
