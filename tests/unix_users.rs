@@ -384,6 +384,46 @@ fn nobody_gets_at_what_is_anothers() {
     assert_eq!(fs::read_to_string(&open).expect("it is there"), "open");
 }
 
+/// Whoever sees the whole machine could not follow its absolute links (`~/data` to `/srv/data`).
+#[test]
+fn links_of_the_machine_lead_where_they_lead_unless_users_are_confined() {
+    const NAME: &str = "links_of_the_machine_lead_where_they_lead_unless_users_are_confined";
+    if !is_possible(NAME) {
+        return;
+    }
+    let mut site = Site::new();
+    let ann = site.user();
+    let data = site.path("data");
+    fs::DirBuilder::new().mode(0o755).create(&data).expect("it is made");
+    chown(&data, Some(ann.uid), Some(ann.gid)).expect("root may");
+    fs::write(data.join("file"), "content").expect("it is written");
+    let secret = site.path("secret");
+    fs::write(&secret, "root's").expect("it is written");
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("it is ours");
+    for (target, link) in [(&data, "data"), (&secret, "secret")] {
+        std::os::unix::fs::symlink(target, ann.home.join(link)).expect("it is free");
+    }
+
+    let server = site.serve("pam = \"never\"\nconfine = false");
+    let mut client = Client::of(&server, &ann);
+    assert_eq!(client.take("RETR data/file").as_deref(), Ok("content"));
+    assert_eq!(client.take("NLST data/").as_deref(), Ok("data/file\r\n"));
+    client.expect("CWD data", "250");
+    assert!(client.put("new", "x").starts_with("226 "));
+    assert_is_of(&data.join("new"), &ann, 0o644);
+    client.expect("CWD", "250");
+    assert_eq!(client.say("PWD"), format!("257 \"{}\" is the directory.", ann.home.display()));
+    // It leads there, and is denied there.
+    assert_eq!(client.take("RETR secret").expect_err("root's"), "550 Permission denied.");
+
+    let server = site.serve("pam = \"never\"");
+    let mut client = Client::of(&server, &ann);
+    for command in ["RETR data/file", "RETR secret", "NLST data"] {
+        assert!(client.take(command).expect_err("it leads out").starts_with("550 "), "{command}");
+    }
+    client.expect("CWD data", "550");
+}
+
 #[test]
 fn accounts_that_may_not_be_used_are_refused_alike() {
     if !is_possible("accounts_that_may_not_be_used_are_refused_alike") {

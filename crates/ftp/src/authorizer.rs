@@ -159,6 +159,12 @@ impl Rights {
         self
     }
 
+    /// Whether something else is allowed in the directory at `path`, or in one beneath it, than in
+    /// general.
+    pub(crate) fn differ_within(&self, path: &VirtualPath) -> bool {
+        self.directories.iter().any(|(directory, _)| directory.starts_with(path))
+    }
+
     /// What is allowed with the entry at `path`: what the deepest directory says.
     pub fn at(&self, path: &VirtualPath) -> Permissions {
         let within = self.directories.iter().filter(|(directory, _)| path.starts_with(directory));

@@ -70,7 +70,11 @@ struct State {
     lost: bool,
     /// The session does not care any more.
     given_up: bool,
+    /// Who hears then what came of it.
+    heir: Option<Heir>,
     work: Option<Work>,
+    /// All has been received, and what becomes of it is out of anybody's hands.
+    finishing: bool,
     /// Bytes that have come.
     received: u64,
     done: Option<Done>,
@@ -87,7 +91,9 @@ impl Link {
             connection: None,
             lost: false,
             given_up: false,
+            heir: None,
             work: None,
+            finishing: false,
             received: 0,
             done: None,
         })))
@@ -121,32 +127,77 @@ impl Link {
         self.0.borrow_mut().done.take()
     }
 
-    /// Bytes that have come so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.0.borrow().received
+    /// Whether all has been received: whoever breaks it off now is too late.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.0.borrow().finishing
     }
 
-    /// The loop's time, and the time of day since 1970.
-    pub(crate) fn time(&self) -> (Instant, Duration) {
-        let state = self.0.borrow();
-        (state.handle.now(), state.handle.unix_time())
-    }
-
-    /// Breaks the connection; nothing is heard of it any more.
-    pub(crate) fn give_up(&self) {
+    /// Breaks the connection, unless all has been received. `then` hears what came of the work and
+    /// the times that the loop has then: within this call, or when the connection has gone and the
+    /// bytes are counted.
+    pub(crate) fn give_up(&self, then: impl FnOnce(&Done, Times) + 'static) {
         let mut state = self.0.borrow_mut();
         state.given_up = true;
+        let mut heir = Heir { handle: state.handle.clone(), then: Some(Box::new(then)) };
+        // Work that has not begun is told of by nobody else.
+        let is_idle = state.work.is_some() || state.connection.is_none();
         state.drop_work();
+        if state.finishing && state.done.is_none() {
+            state.heir = Some(heir);
+            return;
+        }
         if let Some(connection) = state.connection.take() {
             state.handle.close(connection.channel());
         }
+        match state.done.take() {
+            None if !is_idle => state.heir = Some(heir),
+            done => {
+                drop(state);
+                heir.tell(&done.unwrap_or_else(Done::given_up));
+            }
+        }
+    }
+}
+
+/// The loop's time, and the time of day since 1970.
+pub(crate) type Times = (Instant, Duration);
+
+type Hears = Box<dyn FnOnce(&Done, Times)>;
+
+/// Hears what came of work that the session has given up: at the latest when this is dropped.
+struct Heir {
+    handle: Handle,
+    then: Option<Hears>,
+}
+
+impl Heir {
+    fn tell(&mut self, done: &Done) {
+        if let Some(then) = self.then.take() {
+            then(done, (self.handle.now(), self.handle.unix_time()));
+        }
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        self.tell(&Done::given_up());
+    }
+}
+
+impl Done {
+    /// What came of work that nobody has heard of.
+    fn given_up() -> Self {
+        Self { bytes: 0, fault: Some(Fault::Broken("given up".to_owned())) }
     }
 }
 
 impl State {
     fn finish(&mut self, done: Done) {
         self.drop_work();
-        if !self.given_up && self.done.is_none() {
+        if let Some(mut heir) = self.heir.take() {
+            // Not from here: this is borrowed.
+            self.handle.later(move |_| heir.tell(&done));
+        } else if !self.given_up && self.done.is_none() {
             self.done = Some(done);
             self.session.wake();
         }
@@ -300,6 +351,7 @@ impl Protocol for DataConnection {
         if ends {
             if let Role::Receiving { collector, .. } = std::mem::replace(&mut self.role, Role::Over)
             {
+                self.link.0.borrow_mut().finishing = true;
                 collector.end();
             }
             return Err(Close::Flush);

@@ -15,17 +15,19 @@ use medusa_fs::{
 use crate::authorizer::{Permissions, Rights};
 use crate::limits::{STEP_BYTES, STEP_ENTRIES};
 use crate::wire::facts::{Facts, Perm};
-use crate::wire::{glob, list};
+use crate::wire::{MAX_LINE_BYTES, glob, list};
 
-/// Bytes that are left free of a step for the line that goes over it.
-const LINE_ROOM: usize = 1024;
+/// Bytes that are left free of a step for the line that goes over it: it may have a directory that
+/// the client has named, and what is told of one name.
+const LINE_ROOM: usize = MAX_LINE_BYTES as usize + 1024;
 
 /// How entries are written.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
     /// As `ls -l` does.
     Long(SystemTime),
-    /// Names only.
+    /// Names only: what RETR can be told (RFC 1123, section 4.1.2.7), so that they begin with the
+    /// directory as the client wrote it.
     Names,
     /// Facts.
     Facts(Facts),
@@ -37,6 +39,8 @@ pub(crate) struct Listing {
     who: Persona,
     rights: Rights,
     directory: VirtualPath,
+    /// What names of entries are put behind, to be names for the client; of a file all of its name.
+    named: Vec<u8>,
     pattern: Option<Vec<u8>>,
     form: Form,
     /// A file that was asked for by its name.
@@ -47,6 +51,8 @@ pub(crate) struct Listing {
 /// What is to be listed.
 pub(crate) struct Asked {
     pub(crate) path: VirtualPath,
+    /// That path as the client wrote it; nothing for where it is.
+    pub(crate) named: Vec<u8>,
     /// The path's last component is a pattern of names, as the client wrote it.
     pub(crate) pattern: Option<Vec<u8>>,
     pub(crate) form: Form,
@@ -62,21 +68,30 @@ impl Listing {
         rights: Rights,
         asked: Asked,
     ) -> Result<Self, Error> {
-        let Asked { path, pattern, form, directories_only } = asked;
+        let Asked { path, mut named, pattern, form, directories_only } = asked;
+        if named == b"." {
+            named.clear();
+        }
         let detail = if matches!(form, Form::Names) { Detail::Names } else { Detail::Full };
         let (single, entries) = match tree.list(&who, &path, detail) {
-            Ok(entries) => (None, Some(entries)),
+            Ok(entries) => {
+                if !named.is_empty() && !named.ends_with(b"/") {
+                    named.push(b'/');
+                }
+                (None, Some(entries))
+            }
             Err(e)
                 if e.kind() == ErrorKind::NotDirectory
                     && pattern.is_none()
                     && !directories_only =>
             {
                 let metadata = tree.metadata(&who, &path)?;
-                (Some((path.name().unwrap_or_default().to_vec(), metadata)), None)
+                let name = path.name().unwrap_or_default().to_vec();
+                (Some((name, metadata)), None)
             }
             Err(e) => return Err(e),
         };
-        Ok(Self { tree, who, rights, directory: path, pattern, form, single, entries })
+        Ok(Self { tree, who, rights, directory: path, named, pattern, form, single, entries })
     }
 
     /// Appends the line of an entry, if it has one.
@@ -85,7 +100,7 @@ impl Listing {
             return;
         }
         if matches!(self.form, Form::Names) {
-            return list::push_name(out, &entry.name);
+            return list::push_name(out, &self.named, &entry.name);
         }
         // Of a link clients want to know what it leads to; one that leads nowhere is not shown.
         let metadata = match entry.metadata.filter(|m| m.kind != Kind::Symlink) {
@@ -104,7 +119,7 @@ impl Listing {
     fn push_line(&self, out: &mut Vec<u8>, name: &[u8], metadata: &Metadata) {
         match self.form {
             Form::Long(now) => list::push_line(out, name, metadata, now),
-            Form::Names => list::push_name(out, name),
+            Form::Names => list::push_name(out, b"", &self.named),
             Form::Facts(facts) => {
                 let path = self.directory.child(name);
                 let rights = path.map_or(Permissions::default(), |path| self.rights.at(&path));

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use medusa_core::Peer;
 
 use crate::events::{Direction, Event, Transfer};
-use crate::wire::reply::push_text;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,15 +104,13 @@ fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a vector takes everything");
 }
 
-/// Appends a word: a space would begin the next one.
+/// Appends a word: a space would begin the next one, and a line end the next line.
 fn push_word(out: &mut Vec<u8>, word: &[u8]) {
-    let begin = out.len();
-    push_text(out, word);
-    for byte in &mut out[begin..] {
-        if *byte == b' ' {
-            *byte = b'_';
-        }
-    }
+    out.extend(word.iter().map(|&byte| match byte {
+        b' ' => b'_',
+        0..0x20 | 0x7f => b'?',
+        _ => byte,
+    }));
 }
 
 /// Appends bytes as characters of a string of JSON: U+0000 to U+00FF (RFC 8259, section 7).
@@ -159,7 +156,7 @@ mod tests {
         let mut line = Vec::new();
         Event::Transfer(&transfer).record(RecordForm::Xferlog, Duration::ZERO, &mut line);
         let expected =
-            b"Sun Sep  9 01:46:40 2001 3 10.0.0.1 42 /a_b?\"\xff\xff b _ i r ann ftp 0 * i\n";
+            b"Sun Sep  9 01:46:40 2001 3 10.0.0.1 42 /a_b?\"\xff b _ i r ann ftp 0 * i\n";
         assert_eq!(line, expected);
         assert_eq!(
             record(&Event::Transfer(&transfer), RecordForm::Json),

@@ -254,7 +254,7 @@ impl Session {
     /// Forgets how data connections were to be made, and closes what was made.
     pub(crate) fn drop_port(&mut self) {
         if let DataPort::Passive { link, .. } = std::mem::replace(&mut self.port, DataPort::None) {
-            link.give_up();
+            link.give_up(|_, _| {});
         }
     }
 
@@ -296,10 +296,11 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a command is answered beside a transfer.
-    fn is_urgent(command: &Command) -> bool {
+    /// Whether a command is answered beside the transfer. What has been received wholly cannot be
+    /// broken off: its answer comes first.
+    fn is_urgent(&self, command: &Command) -> bool {
         match command.verb() {
-            "ABOR" => true,
+            "ABOR" => self.running.as_ref().is_none_or(|running| !running.link.is_finishing()),
             "STAT" => command.argument.is_empty(),
             _ => false,
         }
@@ -307,7 +308,7 @@ impl Session {
 
     fn line(&mut self, line: &[u8], cx: &mut Context<'_>) -> Handled {
         match Command::parse(line) {
-            Ok(command) if self.running.is_some() && !Self::is_urgent(&command) => {
+            Ok(command) if self.running.is_some() && !self.is_urgent(&command) => {
                 self.deferred = Some(Box::new(command));
                 Ok(())
             }

@@ -95,8 +95,8 @@ pub(crate) fn read(section: &mut Section<'_>, trees: &[String]) -> Option<Plan> 
     );
     settings.message = section.or(
         "message",
-        "The name of the file in a directory that whoever enters it (CWD) reads; the tree need not \
-         show it. With an empty one nobody reads anything.",
+        "The name of the file in a directory that whoever enters it, or begins in it, reads; the tree \
+         need not show it. With an empty one nobody reads anything.",
         &Bytes(MAX_NAME),
         settings.message,
     );

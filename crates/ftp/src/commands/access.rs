@@ -4,15 +4,17 @@ use std::rc::Rc;
 
 use medusa_core::{Close, Context};
 
-use crate::authorizer::{User, Verdict};
+use crate::authorizer::{Permissions, User, Verdict};
 use crate::commands::{quota, transfer};
 use crate::events::Event;
 use crate::guard::Turned;
 use crate::limits::MAX_USER_BYTES;
+use crate::message;
 use crate::service::count;
-use crate::session::{Handled, Session, handle_of};
+use crate::session::{Grip, Handled, Session, handle_of};
 use crate::wire::command::Command;
 use crate::wire::facts::Facts;
+use crate::wire::reply;
 
 /// What is said to a wrong name and to a wrong password alike.
 const REFUSED: &str = "Name and password do not belong together.";
@@ -81,7 +83,27 @@ fn welcome(session: &mut Session, user: &Rc<User>, cx: &mut Context<'_>) -> Hand
     session.failures = 0;
     session.directory = user.home.clone();
     session.user = Some(user.clone());
-    quota::welcome(session, user, cx)
+    quota::count(session, user, cx)
+}
+
+/// Greets a user, with the message of the directory that they begin in.
+pub(super) fn greet(session: &mut Session, user: &Rc<User>, cx: &mut Context<'_>) -> Handled {
+    let (message, home) = (session.shared.settings().message.clone(), user.home.clone());
+    let own = user.clone();
+    let greeting = move |told: Option<String>, cx: &mut Context<'_>| {
+        let text = told.map_or_else(String::new, |told| told + "\n") + &own.welcome;
+        Session::answer(cx, |out| reply::text(out, 230, &text))
+    };
+    let grip = Grip { tree: user.tree.clone(), who: user.persona.clone() };
+    // What they may not enter has nothing to tell them either.
+    if !session.may(&home, Permissions::ENTER) || message::is_absent(&grip, &home, &message) {
+        return greeting(None, cx);
+    }
+    session.job(
+        cx,
+        move |grip| message::read(grip, &home, &message),
+        move |_, told, cx| greeting(told, cx),
+    )
 }
 
 /// Answers after a while, so that guessing takes time.
@@ -110,6 +132,10 @@ pub(crate) fn account(session: &mut Session, _: &Command, cx: &mut Context<'_>) 
 pub(crate) fn reinitialize(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
     transfer::give_up(session);
     session.drop_port();
+    // Whoever has not logged in yet gets no more time for it.
+    if session.user.is_some() {
+        cx.set_timeout(session.shared.settings().login_timeout);
+    }
     session.log_out();
     session.name = None;
     session.directory = medusa_fs::VirtualPath::root();
@@ -120,7 +146,6 @@ pub(crate) fn reinitialize(session: &mut Session, _: &Command, cx: &mut Context<
     session.umask = None;
     session.facts = Facts::default();
     session.hash = super::hash::Algorithm::default();
-    cx.set_timeout(session.shared.settings().login_timeout);
     session.reply(cx, 220, "Ready for somebody else.")
 }
 

@@ -65,21 +65,32 @@ pub(crate) fn change_directory(
     cx: &mut Context<'_>,
 ) -> Handled {
     // Nothing at all, and a tilde, mean home, as in a shell.
-    let argument = match &*command.argument {
-        b"" | b"~" => b"/",
-        other => other,
-    };
-    let path = match allowed(session, argument, Permissions::ENTER, cx) {
-        Ok(path) => path,
-        Err(answered) => return answered,
-    };
+    if matches!(&*command.argument, b"" | b"~") {
+        let home = session.user.as_ref().map(|user| user.home.clone());
+        return enter(session, home.unwrap_or_else(VirtualPath::root), cx);
+    }
+    match session.resolve(&command.argument, cx) {
+        Ok(path) => enter(session, path, cx),
+        Err(answered) => answered,
+    }
+}
+
+pub(crate) fn change_up(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    let up = session.directory.parent().unwrap_or_else(VirtualPath::root);
+    enter(session, up, cx)
+}
+
+/// Has the session go on in another directory.
+fn enter(session: &mut Session, path: VirtualPath, cx: &mut Context<'_>) -> Handled {
+    if !session.may(&path, Permissions::ENTER) {
+        return session.reply(cx, 550, DENIED);
+    }
     let message = session.shared.settings().message.clone();
     session.job(
         cx,
         move |grip| match grip.tree.metadata(&grip.who, &path)?.kind {
-            Kind::Dir if message.is_empty() => Ok((path, None)),
             Kind::Dir => {
-                let told = message::read(&*grip.tree, &grip.who, &path, &message);
+                let told = message::read(grip, &path, &message);
                 Ok((path, told))
             }
             _ => Err(Error::new(ErrorKind::NotDirectory, "enter", &path)),
@@ -93,15 +104,6 @@ pub(crate) fn change_directory(
             Err(e) => tree_failed(session, &e, cx),
         },
     )
-}
-
-pub(crate) fn change_up(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
-    let up = session.directory.parent().unwrap_or_else(VirtualPath::root);
-    if !session.may(&up, Permissions::ENTER) {
-        return session.reply(cx, 550, DENIED);
-    }
-    session.directory = up;
-    session.reply(cx, 250, "You are there.")
 }
 
 pub(crate) fn delete(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
@@ -152,6 +154,12 @@ pub(crate) fn rename_from(
     command: &Command,
     cx: &mut Context<'_>,
 ) -> Handled {
+    // What is said of a directory holds for its path, and would not go along.
+    if let Ok(parsed) = session.directory.join(&command.argument)
+        && session.user.as_ref().is_some_and(|user| user.rights.differ_within(&parsed.path))
+    {
+        return session.reply(cx, 550, DENIED);
+    }
     change(
         session,
         &command.argument,

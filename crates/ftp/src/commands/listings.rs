@@ -41,6 +41,10 @@ pub(crate) fn machine_list(
 /// Takes off the flags that clients send as if `ls` stood behind it. They change nothing: a
 /// listing always has all that the tree shows.
 fn without_flags(mut argument: &[u8]) -> &[u8] {
+    // A name may begin with a space.
+    if !argument.trim_ascii_start().starts_with(b"-") {
+        return argument;
+    }
     loop {
         argument = argument.trim_ascii_start();
         if !argument.starts_with(b"-") {
@@ -67,7 +71,8 @@ fn asked(
         return Err(session.reply(cx, 550, DENIED));
     }
     let pattern = has_pattern.then(|| last.to_vec());
-    Ok(Asked { path, pattern, form, directories_only })
+    let named = if has_pattern { directory } else { argument };
+    Ok(Asked { path, named: named.to_vec(), pattern, form, directories_only })
 }
 
 fn send(
@@ -214,6 +219,7 @@ mod tests {
             ("-la", ""),
             ("-l -a x y", "x y"),
             ("  -a  d", "d"),
+            (" d", " d"),
             ("d -l", "d -l"),
             ("-", ""),
         ] {

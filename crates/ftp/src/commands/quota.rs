@@ -4,19 +4,19 @@ use std::rc::Rc;
 
 use medusa_core::Context;
 
+use super::access::greet;
 use crate::authorizer::User;
 use crate::session::{Handled, Session, handle_of};
-use crate::wire::reply;
 
-/// Counts what stands in the tree of a user with a quota, then welcomes them.
-pub(crate) fn welcome(session: &mut Session, user: &Rc<User>, cx: &mut Context<'_>) -> Handled {
-    let Some(quota) = user.quota.clone() else { return greet(user, cx) };
+/// Counts what stands in the tree of a user with a quota, then greets them.
+pub(crate) fn count(session: &mut Session, user: &Rc<User>, cx: &mut Context<'_>) -> Handled {
+    let Some(quota) = user.quota.clone() else { return greet(session, user, cx) };
     let (slot, handle) = (session.wait(cx), handle_of(cx));
     let (who, user) = (user.persona.clone(), user.clone());
     handle.run(
         move || quota.measure(&who),
         move |measured| {
-            slot.put(move |_, cx| {
+            slot.put(move |session, cx| {
                 // Whoever cannot be counted may come in, but not store anything.
                 match measured {
                     Ok(Ok(_)) => {}
@@ -25,15 +25,11 @@ pub(crate) fn welcome(session: &mut Session, user: &Rc<User>, cx: &mut Context<'
                         tracing::warn!("what {} has was not counted: {lost}", user.name);
                     }
                 }
-                greet(&user, cx)
+                greet(session, &user, cx)
             });
         },
     );
     Ok(())
-}
-
-fn greet(user: &User, cx: &mut Context<'_>) -> Handled {
-    Session::answer(cx, |out| reply::text(out, 230, &user.welcome))
 }
 
 pub(crate) fn quota(session: &mut Session, cx: &mut Context<'_>) -> Handled {

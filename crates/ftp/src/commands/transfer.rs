@@ -1,19 +1,22 @@
 //! RETR, STOR, STOU, APPE, ALLO, REST, ABOR (RFC 959, sections 4.1.2 and 4.1.3; RFC 3659, section 5),
 //! and how a transfer begins and ends.
 
+use std::rc::Rc;
+use std::time::Instant;
+
 use medusa_core::collector::Sink;
 use medusa_core::producer::{FileSource, Once, Stepped};
-use medusa_core::{Address, Context, FileRange, Producer};
+use medusa_core::{Address, Context, FileRange, Peer, Producer};
 use medusa_fs::{
     Commit, Content, Error, ErrorKind, FileSystem, OpenFile, Persona, Placement, VirtualPath,
 };
 
 use super::tree_failed;
-use crate::authorizer::Permissions;
-use crate::data::{DataConnection, Done, Fault, Link, Work};
+use crate::authorizer::{Permissions, User};
+use crate::data::{DataConnection, Done, Fault, Link, Times, Work};
 use crate::events::{Direction, Event, Transfer};
 use crate::reading::Converted;
-use crate::service::count;
+use crate::service::{Shared, count};
 use crate::session::{DataPort, Handled, Running, Session, What};
 use crate::sink::{ToFile, ToStaged};
 use crate::wire::command::Command;
@@ -95,7 +98,10 @@ pub(crate) fn advance(session: &mut Session, cx: &mut Context<'_>) -> Handled {
             (451, "The server could not go on.")
         }
     };
-    end(session, &done, cx.now(), cx.handle().unix_time());
+    let times = (cx.now(), cx.handle().unix_time());
+    if let Some(told) = session.running.take().and_then(|running| Told::of(session, *running)) {
+        told.tell(&done, times);
+    }
     session.reply(cx, code, text)
 }
 
@@ -105,42 +111,64 @@ pub(crate) fn fail_to_connect(session: &mut Session, cx: &mut Context<'_>) -> Ha
     session.reply(cx, 425, "There was no data connection.")
 }
 
-/// Breaks the transfer off, if there is one.
+/// Breaks the transfer off, if there is one. What was sent or received until then is told when it is
+/// known; an upload that has come wholly is not broken off any more.
 pub(crate) fn give_up(session: &mut Session) {
-    let Some(running) = &session.running else { return };
-    let bytes = running.link.received();
-    let fault = Some(Fault::Broken("given up".to_owned()));
-    let (now, unix) = running.link.time();
-    running.link.give_up();
-    end(session, &Done { bytes, fault }, now, unix);
+    let Some(running) = session.running.take() else { return };
+    let link = running.link.clone();
+    let told = Told::of(session, *running);
+    link.give_up(move |done, times| {
+        if let Some(told) = told {
+            told.tell(done, times);
+        }
+    });
 }
 
-/// Forgets the transfer, and tells of it.
-fn end(session: &mut Session, done: &Done, now: std::time::Instant, unix: std::time::Duration) {
-    let Some(running) = session.running.take() else { return };
-    let What::File(direction, path) = &running.what else { return };
-    let figures = &session.shared.figures;
-    count(match (&done.fault, direction) {
-        (Some(_), _) => &figures.failed,
-        (None, Direction::Sent) => &figures.sent,
-        (None, Direction::Received) => &figures.received,
-    });
-    let Some(user) = &session.user else { return };
-    session.shared.tell(&Event::Transfer(&Transfer {
-        user: &user.name,
-        is_anonymous: user.is_anonymous,
-        peer: session.peer,
-        direction: *direction,
-        path,
-        bytes: done.bytes,
-        took: now.saturating_duration_since(running.began),
-        ended: unix,
-        ascii: running.ascii,
-        complete: done.fault.is_none(),
-    }));
+/// What is told of a transfer of a file, when it has ended.
+struct Told {
+    shared: Rc<Shared>,
+    user: Rc<User>,
+    peer: Peer,
+    direction: Direction,
+    path: VirtualPath,
+    began: Instant,
+    ascii: bool,
+}
+
+impl Told {
+    /// Of a listing nothing is told.
+    fn of(session: &Session, running: Running) -> Option<Self> {
+        let Running { what, began, ascii, .. } = running;
+        let What::File(direction, path) = what else { return None };
+        let (shared, user) = (session.shared.clone(), session.user.clone()?);
+        Some(Self { shared, user, peer: session.peer, direction, path, began, ascii })
+    }
+
+    fn tell(self, done: &Done, (now, unix): Times) {
+        let figures = &self.shared.figures;
+        count(match (&done.fault, self.direction) {
+            (Some(_), _) => &figures.failed,
+            (None, Direction::Sent) => &figures.sent,
+            (None, Direction::Received) => &figures.received,
+        });
+        self.shared.tell(&Event::Transfer(&Transfer {
+            user: &self.user.name,
+            is_anonymous: self.user.is_anonymous,
+            peer: self.peer,
+            direction: self.direction,
+            path: &self.path,
+            bytes: done.bytes,
+            took: now.saturating_duration_since(self.began),
+            ended: unix,
+            ascii: self.ascii,
+            complete: done.fault.is_none(),
+        }));
+    }
 }
 
 pub(crate) fn abort(session: &mut Session, _: &Command, cx: &mut Context<'_>) -> Handled {
+    // It may have ended this very moment.
+    advance(session, cx)?;
     if session.running.is_none() {
         session.drop_port();
         return session.reply(cx, 226, "There was nothing to break off.");

@@ -201,6 +201,25 @@ fn sessions_of_a_user_are_counted() {
     assert_eq!(bench.code("PWD"), 530);
 }
 
+/// A directory in which less is allowed was moved, with the one above it, to where more is.
+#[test]
+fn what_holds_for_a_directory_cannot_be_moved_away_from() {
+    let mut bench = says(|tree| {
+        let user = User::new("ann", Arc::new(tree.clone()), Persona::Process, Permissions::ALL);
+        let nothing = "".parse().expect("no letters");
+        let rights = user.rights.clone().within(path("/d/locked"), nothing);
+        Verdict::Welcome(Rc::new(User { rights, ..user }))
+    });
+    bench.tree.insert(&path("/d/locked/secret"), "secret").expect("there is room");
+    assert_eq!(bench.code("PASS secret"), 230);
+    for directory in ["d", "d/locked", "/"] {
+        assert_eq!(bench.code(&format!("RNFR {directory}")), 550, "{directory}");
+    }
+    assert_eq!(bench.code("RNTO e"), 503);
+    assert_eq!(bench.code("RNFR d/b.txt"), 350);
+    assert_eq!(bench.code("RNTO d/e.txt"), 250);
+}
+
 #[test]
 fn too_many_sessions_are_turned_away() {
     let mut bench = Bench::with(FtpSettings { sessions_per_address: 1, ..FtpSettings::default() });
@@ -271,6 +290,12 @@ fn whoever_logs_in_begins_at_home() {
     assert_eq!(bench.say("PWD"), "257 \"/d\" is the directory.\r\n");
     assert!(bench.fetch("NLST").0.starts_with(b"b.txt\r\n"));
     assert_eq!(bench.code("CDUP"), 250);
+    // Home is not the root.
+    for home in ["CWD", "CWD ~"] {
+        assert_eq!(bench.code("CWD /"), 250);
+        assert_eq!(bench.code(home), 250);
+        assert_eq!(bench.say("PWD"), "257 \"/d\" is the directory.\r\n", "{home}");
+    }
     // Somebody else begins at theirs.
     assert_eq!(bench.code("REIN"), 220);
     bench.say("USER ann");

@@ -93,6 +93,79 @@ fn an_upload_that_breaks_leaves_nothing_and_says_so() {
     }
 }
 
+/// The log said of downloads that were broken off that nothing had been sent.
+#[test]
+fn what_was_sent_before_the_end_is_told() {
+    for how in ["ABOR", "quit"] {
+        let mut bench = Bench::logged_in();
+        bench.say("TYPE I");
+        let data = bench.data();
+        data.set_write_room(3);
+        bench.say("RETR a.txt");
+        match how {
+            "ABOR" => assert!(bench.say("ABOR").starts_with("426 ")),
+            _ => bench.control.close(),
+        }
+        bench.h.run();
+        let told = bench.told();
+        let sent: Vec<_> = told.iter().filter(|line| line.starts_with("Sent ")).collect();
+        assert_eq!(sent, ["Sent /a.txt 3 incomplete"], "{how}");
+    }
+}
+
+/// An upload was told to be broken off while it took its name.
+#[test]
+fn what_has_come_wholly_is_not_broken_off() {
+    for how in ["ABOR", "quit"] {
+        let mut bench = Bench::logged_in();
+        bench.say("TYPE I");
+        let data = bench.data();
+        bench.say("STOR new");
+        bench.h.hold_jobs();
+        data.send("whole");
+        data.close_write();
+        bench.h.run();
+        match how {
+            "ABOR" => assert_eq!(bench.say("ABOR"), "", "it waits for the end"),
+            _ => bench.control.close(),
+        }
+        bench.h.run();
+        while bench.h.jobs() > 0 {
+            bench.h.run_job(0);
+            bench.h.run();
+        }
+        if how == "ABOR" {
+            let said = bench.control.take_text();
+            assert_eq!(said, "226 All was transferred.\r\n226 There was nothing to break off.\r\n");
+        }
+        assert_eq!(bench.content("/new").as_deref(), Some(&b"whole"[..]), "{how}");
+        let told = bench.told();
+        assert!(told.contains(&"Received /new 5 complete".to_owned()), "{how}: {told:?}");
+    }
+}
+
+/// A transfer whose client left as soon as it had all was told to be incomplete.
+#[test]
+fn what_is_told_of_whoever_leaves_at_the_end_is_what_they_got() {
+    for first in ["data", "control"] {
+        let mut bench = Bench::logged_in();
+        bench.say("TYPE I");
+        let data = bench.data();
+        data.set_write_room(3);
+        bench.say("RETR a.txt");
+        if first == "control" {
+            bench.control.close();
+        }
+        data.grant_all();
+        bench.control.close();
+        bench.h.run();
+        let got = data.take().len();
+        let how = if got == 8 { "complete" } else { "incomplete" };
+        let told = bench.told();
+        assert!(told.contains(&format!("Sent /a.txt {got} {how}")), "{first}: {told:?}");
+    }
+}
+
 /// A disk that was full was told to have taken the file.
 #[test]
 fn a_full_disk_is_told() {
@@ -365,8 +438,13 @@ fn listings_in_their_forms() {
         lines
     };
     let names = lines(bench.fetch("NLST -la d"));
-    assert_eq!(names, ["b.txt", "c.bin"]);
-    assert_eq!(lines(bench.fetch("NLST d/*.t?t")), ["b.txt"]);
+    assert_eq!(names, ["d/b.txt", "d/c.bin"], "what RETR can be told");
+    assert_eq!(lines(bench.fetch("NLST d/*.t?t")), ["d/b.txt"]);
+    assert_eq!(lines(bench.fetch("NLST ./d/b.txt")), ["./d/b.txt"]);
+    for here in ["NLST", "NLST -l", "NLST .", "NLST *"] {
+        assert_eq!(lines(bench.fetch(here)), ["a.txt", "d"], "{here}");
+    }
+    assert_eq!(lines(bench.fetch("NLST /")), ["/a.txt", "/d"]);
     assert_eq!(lines(bench.fetch("NLST *.none")), Vec::<String>::new());
     assert_eq!(lines(bench.fetch("NLST a.txt")), ["a.txt"]);
     let long = lines(bench.fetch("LIST"));

@@ -92,10 +92,35 @@ fn a_directory_has_a_message_for_whoever_enters() {
     insert(&bench, "/.hidden/.message", "secret");
     assert_eq!(bench.code("CWD /.hidden"), 550);
 
+    // Whoever goes up enters too, and whoever logs in.
+    insert(&bench, "/.message", "The root.");
+    assert_eq!(bench.say("CDUP"), "250-The root.\r\n250 You are there.\r\n");
+    bench.say("REIN");
+    bench.say("USER ftp");
+    assert_eq!(bench.say("PASS x"), "230-The root.\r\n230 Logged in.\r\n");
+
     let mut bench = Bench::with(FtpSettings { message: String::new(), ..FtpSettings::default() });
-    bench.log_in();
+    insert(&bench, "/.message", "The root.");
     insert(&bench, "/d/.message", "Welcome.");
+    bench.h.run();
+    bench.control.take();
+    bench.say("USER ftp");
+    assert_eq!(bench.say("PASS x"), "230 Logged in.\r\n");
     assert_eq!(bench.say("CWD d"), "250 You are there.\r\n");
+}
+
+/// Whoever had not logged in began anew again and again, and stayed for ever.
+#[test]
+fn beginning_anew_gives_nobody_more_time_to_log_in() {
+    let mut bench = Bench::new();
+    bench.h.run();
+    bench.control.take();
+    for _ in 0..3 {
+        bench.h.advance(Duration::from_secs(25));
+        bench.control.send("REIN\r\n");
+        bench.h.run();
+    }
+    assert!(bench.control.take_text().contains("\r\n421 ") && bench.control.is_gone());
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Facts {
     /// Appends a line of MLSD.
     pub fn push_line(self, out: &mut Vec<u8>, name: &[u8], metadata: &Metadata, perm: Perm) {
         self.push(out, metadata, perm);
-        push_name(out, name);
+        push_name(out, b"", name);
     }
 
     /// The line of MLST, which stands in a reply.

@@ -24,18 +24,21 @@ pub fn push_line(out: &mut Vec<u8>, name: &[u8], metadata: &Metadata, now: Syste
     out.extend_from_slice(format!(" {links:>4} {uid:<8} {gid:<8} {size:>12} ").as_bytes());
     push_list_date(out, metadata.modified, now);
     out.push(b' ');
-    push_name(out, name);
+    push_name(out, b"", name);
 }
 
-/// Appends a name and the end of the line. What would end the line is shown as a question mark.
-pub fn push_name(out: &mut Vec<u8>, name: &[u8]) {
+/// Appends a name in a directory, whose own name ends in a slash, and the end of the line. What
+/// would end the line is shown as a question mark.
+pub fn push_name(out: &mut Vec<u8>, directory: &[u8], name: &[u8]) {
     let clean = |byte: &u8| !matches!(byte, 0..0x20 | 0x7f | 0xff);
-    if name.iter().all(clean) {
-        out.extend_from_slice(name);
-    } else {
-        // On a data connection there is no telnet, so its escape is not doubled.
-        for &byte in name {
-            if byte == 0xff { out.push(byte) } else { push_text(out, &[byte]) }
+    for part in [directory, name] {
+        if part.iter().all(clean) {
+            out.extend_from_slice(part);
+        } else {
+            // On a data connection there is no telnet, so its escape is not doubled.
+            for &byte in part {
+                if byte == 0xff { out.push(byte) } else { push_text(out, &[byte]) }
+            }
         }
     }
     out.extend_from_slice(b"\r\n");
