@@ -392,7 +392,9 @@ fn an_extension_comes_changes_and_goes_while_requests_flow() {
     std::fs::write(site.join("f"), "content").expect("written");
     let home = directory.path().to_str().expect("UTF-8");
     let mut command = medusa([site.as_os_str()]);
-    command.args(["--http", "127.0.0.1:0", "--no-ftp"]).env("XDG_RUNTIME_DIR", home);
+    command
+        .args(["--http", "127.0.0.1:0", "--no-ftp"])
+        .env("MEDUSA_RUNTIME_DIR", directory.path().join("medusa"));
     let server = Server::start(&mut command);
     let stop = AtomicBool::new(false);
     let answered = std::thread::scope(|scope| {
@@ -418,7 +420,8 @@ impl Drop for StopAtEnd<'_> {
 /// What a person does, without naming the server: there is only one.
 fn plug_in_change_and_remove(server: &Server, directory: &Path, home: &str) {
     let command = format!("{} console", env!("CARGO_BIN_EXE_medusa"));
-    let environment = [("XDG_RUNTIME_DIR", home), ("XDG_STATE_HOME", home), ("TMPDIR", home)];
+    let sockets = format!("{home}/medusa");
+    let environment = [("MEDUSA_RUNTIME_DIR", &*sockets), ("XDG_STATE_HOME", home)];
     let terminal = Terminal::run(directory, &environment, &command);
     terminal.wait_for_end("medusa>");
     let curl = || {

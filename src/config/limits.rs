@@ -1,11 +1,12 @@
 //! `[server.limits]`, and the limits that are extensions: `rate-limit` and `body-limit`.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use medusa_core::limits::{MAX_EXEMPT_NETWORKS, MAX_RATE_AMOUNT};
+use medusa_core::limits::{MAX_EXEMPT_NETWORKS, MAX_RATE_AMOUNT, READ_BUFFER_BYTES};
 use medusa_core::{ChannelSettings, Clients, Rate, ServerLimitOptions};
 use medusa_http::extensions::{BodyLimit, RateLimit, RateLimitOptions};
 use medusa_http::{HttpLimits, HttpSettings};
@@ -20,6 +21,9 @@ pub(crate) struct Limits {
     pub(crate) channel: ChannelSettings,
     pub(crate) of_all: HttpLimits,
 }
+
+/// Bytes that a buffer of one connection may have.
+const BUFFERS: RangeInclusive<u64> = 1024..=64 << 20;
 
 /// Units of time that a frequency may have.
 const UNITS: &[(&str, Duration)] = &[
@@ -136,7 +140,8 @@ pub(crate) fn limits(section: &mut Section<'_>) -> Limits {
         "connection_receive_rate",
         "Bytes a second that are read from one connection. Left out: any.",
     );
-    let channel = ChannelSettings { stall, min_send_rate, send_rate, receive_rate, ..channel };
+    let channel =
+        ChannelSettings { stall, min_send_rate, send_rate, receive_rate, ..buffers(section) };
     let send_rate =
         bandwidth(section, "send_rate", "Bytes a second that the server sends. Left out: any.");
     let receive_rate =
@@ -164,6 +169,60 @@ pub(crate) fn limits(section: &mut Section<'_>) -> Limits {
     };
     let of_all = HttpLimits { server, requests: frequency.map(|_| options) };
     Limits { settings, channel, of_all }
+}
+
+/// How much is read, held and sent at once.
+fn buffers(section: &mut Section<'_>) -> ChannelSettings {
+    let channel = ChannelSettings::default();
+    let mut size = |name, doc, sizes: RangeInclusive<u64>, default: usize| {
+        section.or(name, doc, &Size(sizes), default as u64) as usize
+    };
+    let read_bytes = size(
+        "read_size",
+        "Bytes that are read from a connection at once.",
+        1024..=READ_BUFFER_BYTES as u64,
+        channel.read_bytes,
+    );
+    let output_high_bytes = size(
+        "output_high",
+        "Bytes that wait to be sent on a connection from which on nothing more is read from it.",
+        BUFFERS,
+        channel.output_high_bytes,
+    );
+    let output_low_bytes = size(
+        "output_low",
+        "Bytes that wait to be sent at which reading goes on; at most `output_high`.",
+        BUFFERS,
+        channel.output_low_bytes,
+    );
+    let piece_min_bytes = size(
+        "piece_min",
+        "Bytes of a body that are made at once for a client that takes them slowly.",
+        BUFFERS,
+        channel.piece_min_bytes,
+    );
+    let piece_max_bytes = size(
+        "piece_max",
+        "The same for one that takes them quickly; at least `piece_min`.",
+        BUFFERS,
+        channel.piece_max_bytes,
+    );
+    if output_low_bytes > output_high_bytes {
+        section.advise("output_low", "`output_low` is above `output_high`", "make it smaller");
+    }
+    if piece_min_bytes > piece_max_bytes {
+        section.advise("piece_min", "`piece_min` is above `piece_max`", "make it smaller");
+    }
+    let piece_start_bytes = channel.piece_start_bytes.max(piece_min_bytes).min(piece_max_bytes);
+    ChannelSettings {
+        read_bytes,
+        output_high_bytes,
+        output_low_bytes,
+        piece_start_bytes,
+        piece_min_bytes,
+        piece_max_bytes,
+        ..channel
+    }
 }
 
 fn times(section: &mut Section<'_>) -> (HttpSettings, Duration) {
