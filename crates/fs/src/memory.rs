@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::path::VirtualPath;
 use crate::tree::{
     Content, DIR_MODE, Detail, DirEntry, Entries, FILE_MODE, FileSystem, Freshness, Kind, Metadata,
-    OpenFile, Placement, SETTABLE_MODE, Staged, Stamp, TreeOptions, WriteFile,
+    OpenFile, PERMISSIONS, Placement, SETTABLE_MODE, Staged, Stamp, TreeOptions, WriteFile,
 };
 
 /// How much a tree holds unless told otherwise, in bytes: 64 MiB.
@@ -77,7 +77,7 @@ impl MemoryTree {
             directory = match task.child(directory, name) {
                 Ok(found) => found,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    task.add(directory, name, Body::directory(), DIR_MODE)?
+                    task.add(directory, name, Body::directory(), task.who.creation_mode(DIR_MODE))?
                 }
                 Err(error) => return Err(error),
             };
@@ -153,7 +153,6 @@ impl<'a> Task<'a> {
             Persona::Process => (0, 0),
             Persona::User(identity) => (identity.uid, identity.gid),
         };
-        let mode = self.who.creation_mode(mode);
         let now = (self.shared.clock)();
         let added = self.nodes.add(directory, name, body, (mode, uid, gid), now);
         added.ok_or_else(|| self.error(ErrorKind::NoSpace))
@@ -162,16 +161,21 @@ impl<'a> Task<'a> {
     /// Puts a file under the path's name into `directory`.
     fn put_file(&mut self, directory: u64, content: Bytes, replace: bool) -> Result<u64> {
         let Some(name) = self.path.name() else { return self.fail(ErrorKind::IsDirectory) };
-        match self.child(directory, name) {
-            Ok(old) if self.metadata(old)?.kind == Kind::Dir => {
-                return self.fail(ErrorKind::IsDirectory);
+        let mode = match self.child(directory, name) {
+            Ok(old) => {
+                let old = self.metadata(old)?;
+                if old.kind == Kind::Dir {
+                    return self.fail(ErrorKind::IsDirectory);
+                }
+                if !replace {
+                    return self.fail(ErrorKind::Exists);
+                }
+                old.mode & PERMISSIONS
             }
-            Ok(_) if !replace => return self.fail(ErrorKind::Exists),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => self.who.creation_mode(FILE_MODE),
             Err(error) => return Err(error),
-        }
-        self.add(directory, name, Body::File(content), FILE_MODE)
+        };
+        self.add(directory, name, Body::File(content), mode)
     }
 
     fn open(&self) -> Result<OpenFile> {
@@ -287,7 +291,7 @@ impl FileSystem for MemoryTree {
         if task.child(directory, name).is_ok() {
             return task.fail(ErrorKind::Exists);
         }
-        task.add(directory, name, Body::directory(), DIR_MODE).map(drop)
+        task.add(directory, name, Body::directory(), task.who.creation_mode(DIR_MODE)).map(drop)
     }
 
     fn remove_file(&self, who: &Persona, path: &VirtualPath) -> Result<()> {

@@ -154,7 +154,8 @@ pub trait Staged: WriteFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()>;
     /// Gives the file its name in one step: nobody ever sees a part of it under that name.
     ///
-    /// A symbolic link of that name is replaced itself; what it points to is not touched.
+    /// A symbolic link of that name is replaced itself; what it points to is not touched. A file that
+    /// replaces another has the other's permission bits.
     fn commit(self: Box<Self>, how: Commit) -> Result<Metadata>;
 }
 
@@ -274,6 +275,8 @@ pub trait FileSystem: Send + Sync {
 pub(crate) const FILE_MODE: u32 = 0o666;
 /// The mode of a new directory before umasks.
 pub(crate) const DIR_MODE: u32 = 0o777;
+/// What a file takes on from the one that it replaces.
+pub(crate) const PERMISSIONS: u32 = 0o777;
 /// What `set_mode` takes: permissions and the sticky bit.
 pub(crate) const SETTABLE_MODE: u32 = 0o1777;
 

@@ -467,6 +467,22 @@ fn entries_are_renamed() {
     });
 }
 
+/// What only its owner could read became anybody's when it was replaced.
+#[test]
+fn a_file_that_replaces_another_has_its_mode() {
+    each(|tree| {
+        let path = path("/dir/file");
+        for mode in [0o600, 0o666] {
+            tree.set_mode(&WHO, &path, mode).unwrap();
+            let mut staged = tree.stage(&WHO, &path).unwrap();
+            staged.write(b"new").unwrap();
+            staged.commit(Commit { replace: true, durable: false }).unwrap();
+            assert_eq!(tree.metadata(&WHO, &path).unwrap().mode, mode);
+            assert_eq!(read(tree, "/dir/file").unwrap(), "new");
+        }
+    });
+}
+
 #[test]
 fn attributes_are_set() {
     each(|tree| {

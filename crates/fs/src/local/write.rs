@@ -17,13 +17,15 @@ use std::os::unix::fs::FileExt as _;
 
 use medusa_core::sys::persona::Persona;
 use medusa_core::sys::unnamed;
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, fchmod, fstat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::{Task, is_dir, metadata_of};
 use crate::error::{ErrorKind, Result};
 use crate::path::VirtualPath;
-use crate::tree::{Commit, FILE_MODE, Metadata, Placement, Staged, WriteFile};
+use crate::tree::{Commit, FILE_MODE, Metadata, PERMISSIONS, Placement, Staged, WriteFile};
 
 /// How many temporary names are tried before giving up; one is enough unless someone guesses.
 const NAME_ATTEMPTS: usize = 8;
@@ -129,8 +131,11 @@ impl LocalStaged {
                 Err(error) if how.replace && error.kind() == io::ErrorKind::AlreadyExists => {}
                 answer => return answer,
             }
+            self.take_mode()?;
             let ((), name) = under_new_name(|name| link(name.as_bytes()))?;
             self.temporary = Some(name);
+        } else if how.replace {
+            self.take_mode()?;
         }
         let temporary = self.temporary.as_deref().unwrap_or_default();
         if how.replace {
@@ -140,6 +145,21 @@ impl LocalStaged {
         }
         self.temporary = None;
         Ok(())
+    }
+}
+
+impl LocalStaged {
+    /// Takes on the permissions of the file that is replaced, so that what only some may read does
+    /// not become anybody's. Whoever replaces it may differ from its owner, so set-id bits are not
+    /// taken on.
+    fn take_mode(&self) -> io::Result<()> {
+        let before = match statat(&self.parent, &*self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat,
+            Ok(_) | Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mode = Mode::from_raw_mode(before.st_mode & PERMISSIONS);
+        Ok(fchmod(&self.file.file, mode)?)
     }
 }
 
