@@ -5,7 +5,7 @@ use std::rc::Rc;
 use medusa_core::Handle;
 use medusa_ftp::{Event, Events, RecordForm};
 use medusa_http::access_log::{AccessLog, Form};
-use medusa_log::{DiagnosticsOptions, Lines, Logs, OpenError};
+use medusa_log::{Destination, DiagnosticsForm, DiagnosticsOptions, Lines, Logs, OpenError};
 
 use crate::command::LogLevel;
 use crate::config::{AccessPlan, Log, Problem, TransfersPlan};
@@ -17,6 +17,15 @@ pub(crate) fn set_diagnostics(logs: &Logs, log: &Log) -> Result<(), OpenError> {
         destination: log.to.clone(),
         form: log.form,
         levels: word.map_or("info", |(word, _)| word).to_owned(),
+    })
+}
+
+/// Has warnings told on standard error.
+pub(crate) fn set_warnings(logs: &Logs) -> Result<(), OpenError> {
+    logs.diagnostics(&DiagnosticsOptions {
+        destination: Destination::Stderr,
+        form: DiagnosticsForm::Human,
+        levels: "warn".to_owned(),
     })
 }
 

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use medusa_console::End;
 use medusa_http::Coder;
+use medusa_log::Logs;
 
 use crate::command::{Command, Medusa};
 use crate::config::Source;
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
 
 fn check(source: Source) -> Result<(), Failure> {
     let loaded = config::load(&source, None, false).map_err(Failure::Usage)?;
+    // What is no mistake, and yet may not be what was meant.
+    let logs = Logs::new().map_err(|e| Failure::System(format!("cannot log: {e}")))?;
+    log::set_warnings(&logs).map_err(|e| Failure::System(e.to_string()))?;
     let text = loaded.text;
     let coder = Coder::new(loaded.config.coding.clone());
     let build = config::Build {
@@ -84,6 +88,7 @@ fn check(source: Source) -> Result<(), Failure> {
     let mut plans = loaded.config.servers;
     plans.extend(loaded.config.monitor.server(None));
     config::build(plans, &build).map_err(|problem| Failure::Usage(text.show_one(problem)))?;
+    logs.finish();
     let Source::File(name) = source else { return Ok(()) };
     print(format!("{}: ok: {summary}\n", name.display()).as_bytes())
 }

@@ -91,6 +91,30 @@ impl Place {
     }
 }
 
+/// A user whose password had been forgotten was noticed by nobody but them.
+#[test]
+fn users_without_a_password_are_told() {
+    let place = Place::new();
+    let passwords = place.path().join("passwords");
+    let text = fs::read_to_string(&passwords).expect("it is there");
+    fs::write(&passwords, file::edit(&text, "ann", None).expect("removed")).expect("it is written");
+    let told = "the user `ann` of FTP cannot log in";
+    let server = place.start();
+    server.wait_for_line(told);
+    let config = place.path().join("m.toml");
+    let checked = medusa(["check", "--config"]).arg(&config).output().expect("it runs");
+    let said = String::from_utf8(checked.stderr).expect("text");
+    assert!(checked.status.success() && said.contains(told), "{said}");
+    assert!(!said.contains("`bob`"), "{said}");
+    fs::write(&passwords, text).expect("it is written");
+    let checked = medusa(["check", "--config"]).arg(&config).output().expect("it runs");
+    assert!(checked.stderr.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr));
+    // The file is read again when it changes.
+    let mut ann = Client::connect(server.ftp());
+    ann.say("USER ann");
+    assert!(ann.say("PASS secret").starts_with("230 "));
+}
+
 #[test]
 fn each_user_has_a_tree_and_rights_of_their_own() {
     let place = Place::new();

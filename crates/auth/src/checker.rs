@@ -136,6 +136,19 @@ impl Checker {
         Ok(Self(Rc::new(Inner { settings, file: Arc::new(file), key, turns, state })))
     }
 
+    /// Those of these names that have no password; blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be used.
+    pub fn without_password<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<&'a str>, String> {
+        let file = self.0.file.file()?;
+        Ok(names.filter(|name| !file.has(name)).collect())
+    }
+
     /// The answer, if it is remembered or needs no check; `now` is the loop's time.
     pub fn known(&self, name: &str, password: &[u8], now: Instant) -> Option<Verdict> {
         if name.len() > MAX_NAME || password.len() > MAX_PASSWORD {

@@ -23,6 +23,9 @@ use crate::life::directory_of;
 /// Users of one server.
 const MAX_USERS: usize = 4096;
 
+/// Users without a password that are told by name.
+const MAX_TOLD: usize = 16;
+
 /// Directories in which a user may do something else than elsewhere.
 const MAX_DIRECTORIES: usize = 256;
 
@@ -217,8 +220,22 @@ pub(super) struct UsersPlan {
 impl UsersPlan {
     pub(super) fn build(self, build: &Build<'_>) -> Result<Option<Rc<dyn Authorizer>>, Problem> {
         let Some(passwords) = self.passwords else { return Ok(None) };
-        let checker = Checker::new(passwords, CheckerSettings::default());
-        let checker = checker.map_err(|e| Problem::new(self.place, e))?;
+        let checker = Checker::new(passwords.clone(), CheckerSettings::default());
+        let checker = checker.map_err(|e| Problem::new(self.place.clone(), e))?;
+        // No mistake: a password may be taken away to keep somebody out.
+        let lost = checker.without_password(self.users.iter().map(|(name, _)| &**name));
+        let lost = lost.map_err(|e| Problem::new(self.place, e))?;
+        for name in lost.iter().take(MAX_TOLD) {
+            tracing::warn!(
+                "the user `{}` of FTP cannot log in: no password stands in `{}`; `medusa passwd` \
+                 adds it",
+                name.escape_debug(),
+                passwords.display()
+            );
+        }
+        if lost.len() > MAX_TOLD {
+            tracing::warn!("{} more users of FTP have no password", lost.len() - MAX_TOLD);
+        }
         let users = self.users.into_iter().map(|(name, user)| user.build(&name, build));
         Ok(Some(Rc::new(VirtualUsers::new(checker, users))))
     }
