@@ -16,7 +16,7 @@ use crate::hosts::Hosts;
 use crate::limits::{HttpLimits, HttpSettings, SPARE_RECORDS};
 use crate::list::Extensions;
 use crate::reply::Reply;
-use crate::session::{Record, Records, Session};
+use crate::session::{BoxedRecord, Records, Session};
 use crate::shown::{Maker, Shown};
 use crate::wire::fields::FieldTable;
 use crate::write::Common;
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) common: Common,
     /// Queues of records to lend, so that an idle session owns none.
     spare_queues: RefCell<Vec<Records>>,
-    spare_records: RefCell<Vec<Record>>,
+    spare_records: RefCell<Vec<BoxedRecord>>,
     pub(crate) figures: Figures,
     /// The services of the loop, from the first connection on.
     pub(crate) handle: OnceCell<Handle>,
@@ -184,7 +184,7 @@ impl Shared {
         self.setup.borrow().clone()
     }
 
-    pub(crate) fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> BoxedRecord {
         self.spare_records.borrow_mut().pop().unwrap_or_default()
     }
 
@@ -199,7 +199,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn recycle(&self, mut record: Record) {
+    pub(crate) fn recycle(&self, mut record: BoxedRecord) {
         let mut spare = self.spare_records.borrow_mut();
         if spare.len() < SPARE_RECORDS {
             record.clear();

@@ -21,7 +21,11 @@ use crate::wire::head::{Head, Method, Version};
 use crate::write::{Asked, Framing, write_head};
 
 /// The requests whose replies have not left, oldest first; boxed, as it is lent and given back.
-pub(crate) type Records = Box<VecDeque<Record>>;
+pub(crate) type Records = Box<VecDeque<BoxedRecord>>;
+
+/// A record on its way through the session, from hand to hand: a copy of it would cost more than
+/// all that is counted in it.
+pub(crate) type BoxedRecord = Box<Record>;
 
 /// One request whose reply has not left.
 #[derive(Default)]
@@ -92,7 +96,7 @@ impl Session {
         reply: Reply,
         head: Option<&Head<'_>>,
         asked: Asked,
-        mut record: Record,
+        mut record: BoxedRecord,
         cx: &mut Context<'_>,
     ) {
         let shared = &self.shared;
@@ -143,7 +147,7 @@ impl Session {
         late: Rc<Late>,
         head: Option<&Head<'_>>,
         asked: Asked,
-        mut record: Record,
+        mut record: BoxedRecord,
         cx: &mut Context<'_>,
     ) {
         self.write_line(&mut record, head, None, cx);
@@ -157,7 +161,7 @@ impl Session {
     }
 
     /// Counts a request whose reply has left, or never will, and writes its line.
-    pub(super) fn log(&mut self, record: Record, sent: u64, whole: bool, now: Instant) {
+    pub(super) fn log(&mut self, record: BoxedRecord, sent: u64, whole: bool, now: Instant) {
         let (status, head) = match &record.late {
             Some(late) => late.written.get(),
             None => (record.status, 0),

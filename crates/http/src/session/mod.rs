@@ -27,7 +27,7 @@ use medusa_core::terminator::{Cut, Framer};
 use medusa_core::{Close, Closed, Context, Ending, Frame, Protocol, Terminator};
 
 use self::answer::ready_bytes;
-pub(crate) use self::answer::{Record, Records};
+pub(crate) use self::answer::{BoxedRecord, Records};
 use self::request::{Open, Undecided};
 use crate::body::BodyInput;
 use crate::figures::count;
@@ -112,7 +112,7 @@ impl Session {
         self.records.as_ref().map_or(0, |r| r.len())
     }
 
-    fn push_record(&mut self, record: Record) {
+    fn push_record(&mut self, record: BoxedRecord) {
         self.records
             .get_or_insert_with(|| self.shared.spare_queue().unwrap_or_default())
             .push_back(record);

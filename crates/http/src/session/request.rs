@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use medusa_core::{Context, Terminator};
 
-use super::answer::Record;
+use super::answer::BoxedRecord;
 use super::{Session, State};
 use crate::body::{BodyInput, Pace};
 use crate::decision::{Awaited, Verdict};
@@ -34,7 +34,7 @@ pub(super) struct Open {
     pub(super) asked: Asked,
     pub(super) framing: BodyFraming,
     pub(super) expect: Expect,
-    pub(super) record: Record,
+    pub(super) record: BoxedRecord,
 }
 
 impl Session {
