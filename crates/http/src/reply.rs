@@ -101,6 +101,8 @@ impl Reply {
 
     /// Adds a field in place; see [`Reply::field`].
     pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        // Once for the whole line.
+        self.fields.reserve(name.len() + value.as_ref().len() + ": \r\n".len());
         let is_ours = SESSION_FIELDS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
         if is_ours || !write_field(&mut self.fields, name, value) {
             tracing::error!(

@@ -137,7 +137,12 @@ impl Interpreter {
 
     /// The engine's values for ours.
     pub(crate) fn give_all(&self, values: &[Value]) -> mlua::Result<MultiValue> {
-        values.iter().map(|value| give(&self.lua, &self.lists, value)).collect()
+        // One more, for what a script is resumed with stands behind how it went.
+        let mut all = MultiValue::with_capacity(values.len() + 1);
+        for value in values {
+            all.push_back(give(&self.lua, &self.lists, value)?);
+        }
+        Ok(all)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -65,10 +66,31 @@ struct Task {
     at_end: Vec<Box<dyn FnOnce()>>,
 }
 
+/// The hash of a number that was counted up, so that nobody can choose it.
+#[derive(Default)]
+struct Counted(u64);
+
+impl Hasher for Counted {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(self.0 ^ u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // The table looks at the upper bits too: 2^64 by the golden ratio spreads the lower ones.
+        self.0 = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// All scripts of an interpreter.
 pub(crate) struct Tasks {
     handle: Handle,
-    all: RefCell<HashMap<u64, Task>>,
+    all: RefCell<HashMap<u64, Task, BuildHasherDefault<Counted>>>,
     last: Cell<u64>,
     last_token: Cell<u64>,
     /// The one that runs; 0 is none.

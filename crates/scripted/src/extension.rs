@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ use crate::talk::{RequestBody, Talk, Talks};
 
 /// Fields that a script may put into one reply.
 pub const REPLY_FIELDS: usize = 100;
+
+/// Bytes of an address, at most: eight groups of four digits.
+const ADDRESS_BYTES: usize = 39;
 
 /// The functions of the host behind a request's methods.
 pub(crate) fn library(talks: &Rc<Talks>) -> Library {
@@ -107,6 +112,13 @@ fn fields(fields: Option<&Value>) -> Result<Vec<Named<'_>>, String> {
         }
     }
     Ok(all)
+}
+
+/// An address, as scripts see it.
+fn address(ip: IpAddr) -> Value {
+    let mut text = String::with_capacity(ADDRESS_BYTES);
+    _ = write!(text, "{ip}");
+    Value::from(text)
 }
 
 /// A field's value, or a body.
@@ -261,7 +273,7 @@ impl Extension for ScriptExtension {
             text(&target.path().decoded()),
             target.query().map_or(Value::Nil, text),
             text(request.raw),
-            request.peer.ip().map_or(Value::Nil, |ip| Value::from(ip.to_string())),
+            request.peer.ip().map_or(Value::Nil, address),
         ];
         let running = match version.begin(&inner.serve, &arguments) {
             Begun::Ended(outcome) => {

@@ -35,7 +35,9 @@ return function(host, setmetatable)
 
     local function answer(token, status, fields, body)
         if body == nil then
-            if type(status) ~= "number" then status, fields, body = 200, nil, status
+            local kind = type(status)
+            if kind == "string" then return 200, status end
+            if kind ~= "number" then status, fields, body = 200, nil, status
             elseif type(fields) ~= "table" then fields, body = nil, fields end
         end
         if status == 200 and body == nil and fields == nil then status, body = 404, "not found\n" end
