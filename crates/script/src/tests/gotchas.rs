@@ -79,6 +79,57 @@ fn an_endless_loop_inside_a_function_of_the_engine_ends() {
     }
 }
 
+/// It inherits the hook, and the hook must find its data there too.
+#[test]
+fn a_coroutine_of_a_script_does_not_escape_the_hook() {
+    let mut scripts = Scripts::new();
+    for source in [
+        "coroutine.wrap(function() while true do end end)()",
+        "coroutine.resume(coroutine.create(function() while true do end end)) return 'escaped'",
+        "local co = coroutine.wrap(function() coroutine.yield() while true do end end) co() co()",
+    ] {
+        assert_eq!(scripts.exceeds(source, instructions(1_000_000)), Exceeded::Instructions);
+    }
+}
+
+#[test]
+fn no_pcall_catches_what_the_hook_does() {
+    let mut scripts = Scripts::new();
+    for source in [
+        "pcall(function() while true do end end) return 'caught'",
+        "xpcall(function() while true do end end, function() return 'caught' end) return 'caught'",
+        "pcall(pcall, pcall, function() while true do end end) return 'caught'",
+    ] {
+        assert_eq!(scripts.exceeds(source, instructions(1_000_000)), Exceeded::Instructions);
+    }
+}
+
+#[test]
+fn a_sort_with_an_endless_comparator_ends() {
+    let mut scripts = Scripts::new();
+    for source in [
+        "table.sort({3, 2, 1}, function() while true do end end)",
+        "pcall(table.sort, {3, 2, 1}, function() while true do end end) return 'caught'",
+        "coroutine.wrap(function() table.sort({3, 2, 1}, function() while true do end end) end)()",
+        "coroutine.wrap(function() pcall(table.sort, {3, 2, 1}, \
+         function() while true do end end) end)() return 'caught'",
+    ] {
+        assert_eq!(scripts.exceeds(source, instructions(1_000_000)), Exceeded::Instructions);
+    }
+}
+
+/// The engine's limit of memory is one of the interpreter, so a console's is not the extensions'.
+#[test]
+fn what_uses_up_one_interpreter_takes_nothing_from_another() {
+    let (mut console, mut extensions) = (Scripts::new(), Scripts::new());
+    assert_eq!(extensions.value("kept = {1, 2, 3} return #kept"), 3i64.into());
+    let source = "kept = {} while true do kept[#kept + 1] = {} end";
+    assert_eq!(console.exceeds(source, instructions(100_000_000)), Exceeded::Memory);
+    assert!(extensions.engine.memory() < MEMORY / 2);
+    let source = "local t = {} for i = 1, 10000 do t[i] = {} end return #t";
+    assert_eq!(extensions.value(source), 10_000i64.into());
+}
+
 #[test]
 fn an_endless_loop_ends_by_its_time() {
     let mut scripts = Scripts::new();
