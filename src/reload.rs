@@ -19,9 +19,9 @@ use medusa_core::{Address, Handle, Reactor};
 use medusa_dns::Resolver;
 use medusa_http::{Coder, Extension, Made};
 use medusa_log::Logs;
-use medusa_scripted::ScriptPlan;
 use medusa_scripted::inspect::Shown;
 use medusa_scripted::scripts::{Loaded as LoadedScripts, NotLoaded, Scripts};
+use medusa_scripted::{Callers, ScriptPlan};
 use medusa_status::Station;
 
 use crate::config::extension::plugged::Written;
@@ -49,6 +49,8 @@ pub(crate) struct Running {
     local: Option<Address>,
     logs: Logs,
     scripts: Rc<Scripts>,
+    /// Threads that wait for the scripts of file trees.
+    callers: Callers,
     /// Where everybody looks on who looks at the server, before a reload and after it.
     station: Station,
     resolver: Resolver,
@@ -258,6 +260,8 @@ impl Running {
             text.show_one(problem.at(span.clone()))
         })?;
         let servers = carry_out(plan.servers, bound);
+        let callers = Callers::new(reactor.remote());
+        trees.attach(&ready, &callers);
         scripts.replace(&ready);
         handle.mount("scripts", Rc::new(Shown(scripts.clone())));
         handle.mount("resolver", resolver.inspect());
@@ -277,6 +281,7 @@ impl Running {
             local,
             logs,
             scripts,
+            callers,
             station,
             resolver,
             state: RefCell::new(state),
@@ -452,6 +457,7 @@ impl Running {
         self.handle.change_listeners(change, move |bound| match bound {
             Ok(bound) => {
                 let servers = carry_out(planned, bound);
+                trees.attach(&ready, &running.callers);
                 running.scripts.replace(&ready);
                 running.resolver.set(resolver);
                 running.handle.limit_connections(connection_limit(&process));

@@ -223,6 +223,116 @@ fn a_script_reads_the_trees_that_it_was_given_and_sends_their_files() {
     assert!(!right && said.contains("side"), "{said}");
 }
 
+/// A tree that a script makes, by HTTP and by FTP.
+const TREE: &str = "[files.made]\nscript = \"tree.lua\"\nwritable = true\n\
+                    [files.empty]\nmemory = \"1 KiB\"\n\
+                    [[files.empty.mount]]\nat = \"/in\"\nfiles = \"made\"\n\
+                    [[server]]\nprotocol = \"http\"\nlisten = \"127.0.0.1:0\"\n\
+                    [[server.extension]]\nuse = \"files\"\nfiles = \"empty\"\n\
+                    [[server]]\nprotocol = \"ftp\"\nlisten = \"127.0.0.1:0\"\n\
+                    [server.anonymous]\nfiles = \"made\"\npermissions = \"elradfmw\"\n";
+
+const MADE: &str = "local kept = { ['/a.txt'] = 'text' }
+return {
+    list = function(path)
+        if path == '/d' then return { { name = 'b', size = 3 } } end
+        if path ~= '/' then return end
+        local names = { 'd/' }
+        for path in pairs(kept) do names[#names + 1] = path:sub(2) end
+        return names
+    end,
+    read = function(path)
+        if path == '/bad' then error('oh no') end
+        if path == '/d/b' then
+            local n = 0
+            return function() n = n + 1 sleep(0.001) if n <= 3 then return 'x' end end
+        end
+        return kept[path], { modified = 1000000000 }
+    end,
+    put = function(path, content) kept[path] = content end,
+    delete = function(path) if not kept[path] then return false end kept[path] = nil end,
+}";
+
+/// What curl prints.
+fn curl(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("curl").arg("-sS").args(arguments).output();
+    let output = output.expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn files_that_a_script_makes_are_seen_alike_by_http_and_ftp() {
+    if server::is_missing("curl", "files_that_a_script_makes_are_seen_alike_by_http_and_ftp") {
+        return;
+    }
+    let place = Place::new(TREE);
+    place.write("tree.lua", MADE);
+    let (right, said) = place.check();
+    assert!(right, "{said}");
+    let server = place.start();
+    let ftp = format!("ftp://{}", server.ftp());
+    for _ in 0..2 {
+        assert_eq!(get(&server, "/in/a.txt"), (200, "text".to_owned()));
+        assert_eq!(get(&server, "/in/d/b"), (200, "xxx".to_owned()));
+    }
+    let range = "GET /in/a.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=1-2\r\n\r\n";
+    assert_eq!(status_and_body(&server, range), (206, "ex".to_owned()));
+    assert_eq!((get(&server, "/in/none").0, get(&server, "/in/d").0), (404, 301));
+    let listing = get(&server, "/in/").1;
+    assert!(listing.contains("a.txt") && listing.contains("d/"), "{listing}");
+    assert_eq!(curl(&[&format!("{ftp}/a.txt")]), "text");
+    assert_eq!(curl(&[&format!("{ftp}/d/b")]), "xxx");
+    let listing = curl(&[&format!("{ftp}/")]);
+    assert!(listing.contains("a.txt") && listing.contains(" 4 "), "{listing}");
+    // What a script cannot do, or fails at, is an error of that request, and one in the log.
+    assert_eq!(get(&server, "/in/bad").0, 500);
+    server.wait_for_line("tree.lua:11: oh no");
+    assert!(curl(&[&format!("{ftp}/bad")]).contains("RETR response: "), "it is refused");
+    place.write("file", "put");
+    let file = place.path().join("file");
+    curl(&["-T", file.to_str().expect("a path"), &format!("{ftp}/new")]);
+    assert_eq!(get(&server, "/in/new"), (200, "put".to_owned()));
+    curl(&["-Q", "DELE a.txt", &format!("{ftp}/")]);
+    assert_eq!(get(&server, "/in/a.txt").0, 404);
+}
+
+#[test]
+fn the_script_of_a_tree_is_reloaded_or_stays() {
+    let place = Place::new(TREE);
+    place.write("tree.lua", MADE);
+    let server = place.start();
+    for (source, said, body) in [
+        ("return {}", "not reloaded, nothing has changed", "text"),
+        ("return { read = 1 }", "not reloaded, nothing has changed", "text"),
+        ("return { read = function() return 'new' end }", "reloaded", "new"),
+    ] {
+        let before = server.errors().len();
+        place.write("tree.lua", source);
+        server.signal(Signal::HUP);
+        let line = server.wait_for_line_after(before, "reload", |line| line.contains("reloaded"));
+        assert!(line.contains(said), "{line}");
+        assert_eq!(get(&server, "/in/a.txt"), (200, body.to_owned()));
+    }
+}
+
+#[test]
+fn a_tree_of_a_script_says_what_is_wrong_with_it() {
+    for (with, wrong) in [
+        ("script = \"tree.lua\"\nshow_hidden = true\n", "`show_hidden` is not for scripts"),
+        ("script = \"none.lua\"\n", "cannot read the script"),
+        ("script = \"tree.lua\"\nmemory = \"1 KiB\"\n", "a tree cannot have both"),
+        ("memory = \"1 KiB\"\nrunning_time = \"1s\"\n", "running_time"),
+    ] {
+        let place = Place::new(&format!("[files.made]\n{with}{ONE}"));
+        place.write("tree.lua", MADE);
+        place.write("x.lua", "return function() end");
+        let (right, said) = place.check();
+        assert!(!right && said.contains(wrong), "{said}");
+        assert!(!said.contains("unknown") || wrong == "running_time", "{said}");
+    }
+}
+
 const STORE: &str = "[script]\nstore = \"kept.db\"\nstore_size = \"64 KiB\"\n";
 
 const COUNTER: &str = "return function(request)

@@ -289,8 +289,8 @@ fn configuration(top: &mut Section<'_>) -> Config {
         top.section("script", "Scripts in Lua.", |section| script::options(section, &names));
     let trees = top.named(
         "files",
-        "A file tree, named once and used by any server: a directory, memory, or other trees over \
-         each other.",
+        "A file tree, named once and used by any server: a directory, memory, what a script makes, or \
+         other trees over each other.",
         MAX_TREES,
         |name, section| trees::tree(name, section, &names),
     );

@@ -71,6 +71,11 @@ impl NamedScript {
         }
     }
 
+    /// Its file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// The same under a name that no script of a configuration has, so that neither takes the
     /// other's place.
     pub(crate) fn plugged_in(self) -> Self {
@@ -132,7 +137,17 @@ pub(crate) fn script(
     returns: Returns,
     names: &[String],
 ) -> Option<usize> {
-    let file = section.needed("file", "The script: a file in Lua.", &FilePath);
+    let key = if returns == Returns::Tree { "script" } else { "file" };
+    let file = if returns == Returns::Tree {
+        section.maybe(
+            key,
+            "Instead of `path`: a script in Lua that makes the files (docs/SCRIPTS.md). The keys of \
+             scripts that follow are for such trees only.",
+            &FilePath,
+        )
+    } else {
+        section.needed(key, "The script: a file in Lua.", &FilePath)
+    };
     let arguments = section.maybe(
         "arguments",
         "What the script is given, a table: `...` in the script.",
@@ -154,16 +169,16 @@ pub(crate) fn script(
         Err(error) => {
             let help = "name a file of Lua that this user may read";
             let what = format!("cannot read the script `{}`: {error}", file.display());
-            section.advise("file", what, help);
+            section.advise(key, what, help);
             return None;
         }
     };
     if let Err(error) = medusa_script::check(&file.display().to_string(), &source) {
-        section.refuse("file", format!("the script is not valid Lua: {error}"));
+        section.refuse(key, format!("the script is not valid Lua: {error}"));
         return None;
     }
     let (span, arguments) =
-        (section.place("file"), arguments.unwrap_or(Data::Table(Table::default())));
+        (section.place(key), arguments.unwrap_or(Data::Table(Table::default())));
     let mut place = None;
     section.need(|needs| {
         let name = free_name(&file, &needs.scripts);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,10 +13,12 @@ use medusa_fs::{
     FileSystem, LayeredTree, LocalTree, MAX_MOUNTS, MemoryTree, MountedTree, TreeOptions,
     VirtualPath,
 };
+use medusa_scripted::{Callers, Returns, Script, ScriptTree};
 
 use crate::config::Span;
 use crate::config::kind::{FilePath, Flag, List, Name, Size, Text};
 use crate::config::problem::{Problem, Problems};
+use crate::config::script;
 use crate::config::section::Section;
 
 /// Trees that can be laid over each other in one.
@@ -28,6 +31,8 @@ pub(crate) struct TreePlan {
     what: Contents,
     options: TreeOptions,
     mounts: Vec<(VirtualPath, String)>,
+    /// The place of its script among all of the configuration.
+    script: Option<usize>,
     /// Where what it consists of is said.
     span: Span,
 }
@@ -39,6 +44,8 @@ enum Contents {
     Memory(u64),
     /// Other trees, the upper one first.
     Layers(Vec<String>),
+    /// Made by the script in this file.
+    Script(PathBuf),
 }
 
 impl TreePlan {
@@ -73,8 +80,19 @@ pub(crate) fn tree(name: &str, section: &mut Section<'_>, names: &[String]) -> O
          the lower ones are only read.",
         &List(named, 1..=MAX_LAYERS),
     );
+    let (mut script, mut file) = (None, None);
+    if section.has("script") || section.describes() {
+        script = script::script(section, Returns::Tree, names);
+        section.need(|needs| file = script.map(|place| needs.scripts[place].file().to_owned()));
+    }
     let mut options = TreeOptions::default();
-    if section.has("layers") {
+    if section.has("script") {
+        for key in ["show_hidden", "show_backups"] {
+            let help = "the script decides which files there are";
+            section.forbid(key, &format!("`{key}` is not for scripts"), help);
+        }
+        options.writable = writable(section);
+    } else if section.has("layers") {
         for key in ["writable", "show_hidden", "show_backups"] {
             section.forbid(key, &format!("`{key}` is not for layers"), "each layer says it itself");
         }
@@ -84,12 +102,12 @@ pub(crate) fn tree(name: &str, section: &mut Section<'_>, names: &[String]) -> O
     let mounts = section.tables("mount", "Another tree inside this one.", MAX_MOUNTS, |mount| {
         mounted(mount, names)
     });
-    let kinds = ["path", "memory", "layers"].into_iter().filter(|key| section.has(key));
+    let kinds = ["path", "memory", "layers", "script"].into_iter().filter(|key| section.has(key));
     let kinds: Vec<_> = kinds.collect();
     match kinds[..] {
         [] => {
             let what = format!("the tree `{}` consists of nothing", name.escape_debug());
-            section.advise("path", what, "give it one of `path`, `memory` and `layers`");
+            section.advise("path", what, "give it one of `path`, `memory`, `layers` and `script`");
         }
         [_] => {}
         [first, second, ..] => {
@@ -103,10 +121,11 @@ pub(crate) fn tree(name: &str, section: &mut Section<'_>, names: &[String]) -> O
             list.push(path.clone());
         });
     }
-    let what = match (path, memory, layers) {
-        (Some(path), None, None) => Contents::Directory(path),
-        (None, Some(most), None) => Contents::Memory(most),
-        (None, None, Some(layers)) => Contents::Layers(layers),
+    let what = match (path, memory, layers, file) {
+        (Some(path), None, None, None) => Contents::Directory(path),
+        (None, Some(most), None, None) => Contents::Memory(most),
+        (None, None, Some(layers), None) => Contents::Layers(layers),
+        (None, None, None, Some(file)) => Contents::Script(file),
         _ => return None,
     };
     Some(TreePlan {
@@ -114,14 +133,18 @@ pub(crate) fn tree(name: &str, section: &mut Section<'_>, names: &[String]) -> O
         what,
         options,
         mounts: mounts.into_iter().flatten().collect(),
+        script,
         span: kinds.first().map_or(0..0, |key| section.place(key)),
     })
 }
 
+fn writable(section: &mut Section<'_>) -> bool {
+    section.or("writable", "Whether the tree takes writes.", &Flag, false)
+}
+
 fn tree_options(section: &mut Section<'_>) -> TreeOptions {
     let defaults = TreeOptions::default();
-    let writable =
-        section.or("writable", "Whether the tree takes writes.", &Flag, defaults.writable);
+    let writable = writable(section);
     let show_hidden = section.or(
         "show_hidden",
         "Whether names that begin with a dot exist. If not they can be neither seen nor made.",
@@ -158,6 +181,7 @@ fn mounted(section: &mut Section<'_>, names: &[String]) -> Option<(VirtualPath, 
 const TREE_NOTES: &[(&str, &str)] = &[
     ("path", "The directory that it shows."),
     ("memory", "It is in memory, and holds at most this much."),
+    ("script", "The script that makes its files."),
     ("layers", "The trees that lie over each other in it, the upper one first."),
     ("writable", "Whether it takes writes."),
     ("mounts", "Other trees inside it, and where."),
@@ -173,6 +197,8 @@ struct Opened {
     tree: Arc<dyn FileSystem>,
     /// The device and the inode of the directory, to know whether the path still leads to it.
     directory: Option<(u64, u64)>,
+    /// The tree itself, if a script makes it.
+    scripted: Option<ScriptTree>,
 }
 
 impl Trees {
@@ -199,8 +225,12 @@ impl Trees {
                         problems.add(cannot_open(plan, &error, way_out));
                         // What is made of it is not at fault.
                         let empty = MemoryTree::with_capacity(plan.options, SystemTime::now, 0);
-                        let opened =
-                            Opened { plan: plan.clone(), tree: Arc::new(empty), directory: None };
+                        let opened = Opened {
+                            plan: plan.clone(),
+                            tree: Arc::new(empty),
+                            directory: None,
+                            scripted: None,
+                        };
                         trees.0.insert(plan.name.clone(), opened);
                     }
                 }
@@ -244,6 +274,7 @@ impl Trees {
         {
             return Ok(Opened { plan: plan.clone(), ..before.clone() });
         }
+        let mut scripted = None;
         let mut tree: Arc<dyn FileSystem> = match &plan.what {
             Contents::Directory(path) => Arc::new(LocalTree::open(path, plan.options)?),
             Contents::Memory(most) => {
@@ -253,6 +284,9 @@ impl Trees {
                 let mut layers = names.iter().map(|name| self.0[name].tree.clone());
                 let upper = layers.next().expect("a list of layers is never empty");
                 Arc::new(LayeredTree::new(upper, layers.collect()))
+            }
+            Contents::Script(_) => {
+                Arc::new(scripted.insert(ScriptTree::new(plan.options.writable)).clone())
             }
         };
         if !plan.mounts.is_empty() {
@@ -264,7 +298,17 @@ impl Trees {
             }
             tree = Arc::new(mounted);
         }
-        Ok(Opened { plan: plan.clone(), tree, directory })
+        Ok(Opened { plan: plan.clone(), tree, directory, scripted })
+    }
+
+    /// Has the trees that scripts make made by these, in the order of the configuration.
+    pub(crate) fn attach(&self, scripts: &[Rc<Script>], callers: &Callers) {
+        for Opened { plan, scripted, .. } in self.0.values() {
+            let script = plan.script.and_then(|place| scripts.get(place));
+            if let Some((tree, script)) = scripted.as_ref().zip(script) {
+                tree.attach(script, callers);
+            }
+        }
     }
 
     /// Whether there is a tree of this name.
@@ -288,6 +332,7 @@ impl Trees {
             Contents::Directory(path) => node.field("path", text(path.display().to_string())),
             Contents::Memory(most) => node.field("memory", Value::Bytes(*most)),
             Contents::Layers(layers) => node.field("layers", text(layers.join(", "))),
+            Contents::Script(file) => node.field("script", text(file.display().to_string())),
         };
         let mounts: Vec<_> = plan
             .mounts

@@ -15,6 +15,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::anchor::Anchored;
 use crate::datagram::DatagramProtocol;
 use crate::engine::ChannelId;
 use crate::inspect::{Inspect, Outcome, Query};
@@ -53,6 +54,7 @@ struct Shared {
     in_memory: Cell<InMemory>,
     ending: Cell<bool>,
     turns: RefCell<Turns>,
+    anchored: RefCell<Anchored>,
 }
 
 /// Says whether a part of a file can be read without waiting for the disk.
@@ -174,7 +176,12 @@ impl Handle {
             in_memory: Cell::new(sys::is_in_memory),
             ending: Cell::new(false),
             turns: RefCell::default(),
+            anchored: RefCell::default(),
         }))
+    }
+
+    pub(crate) fn anchored(&self) -> &RefCell<Anchored> {
+        &self.0.anchored
     }
 
     pub(crate) fn set_time(&self, now: Instant, unix: Duration) {

@@ -17,6 +17,7 @@
 //! Goals, ranked: correct, safe, bounded, fast, simple. The core knows no protocol's words.
 
 pub mod address;
+pub mod anchor;
 pub mod bandwidth;
 mod channel;
 pub mod clients;

@@ -10,6 +10,7 @@ use medusa_script::{
     Begun, Budget, Callable, Engine, Outcome, ScriptError, SharedTable, Store, Value,
 };
 
+use crate::asked::Pieces;
 use crate::connection::Connections;
 use crate::desk::Desk;
 use crate::files::OpenFiles;
@@ -30,8 +31,10 @@ pub(crate) struct Inner {
     pub(crate) desk: Rc<Desk>,
     pub(crate) talks: Rc<Talks>,
     pub(crate) connections: Rc<Connections>,
+    pub(crate) pieces: Rc<Pieces>,
     pub(crate) serve: Callable,
     pub(crate) serve_connection: Callable,
+    pub(crate) read_tree: Callable,
 }
 
 impl Host {
@@ -46,24 +49,29 @@ impl Host {
         let engine = Engine::new(handle, memory)?;
         let talks: Rc<Talks> = Rc::default();
         let connections: Rc<Connections> = Rc::default();
+        let pieces: Rc<Pieces> = Rc::default();
         let desk = Rc::new(Desk::new(handle, engine.downgrade()));
         engine.add(shared.library())?;
         engine.add(Store::library(store))?;
         engine.add(files::library(&OpenFiles::new(handle, &desk)))?;
+        engine.add(Pieces::library(&pieces))?;
         engine.add(net::library(handle, &connections))?;
         engine.add(extension::library(&talks).made_by(GLUE))?;
         for library in desk::libraries(&desk) {
             engine.add(library)?;
         }
-        let found = engine.load("host", b"return http.serve, net.serve")?;
+        let found = engine.load("host", b"return http.serve, net.serve, trees.read")?;
         let found = match engine.call(&found, &[], Budget::default()) {
             Begun::Ended(Outcome { result: Ok(values), .. }) => values,
             _ => Vec::new(),
         };
-        let [Value::Function(serve), Value::Function(serve_connection)] = &found[..] else {
+        let [Value::Function(serve), Value::Function(serve_connection), Value::Function(read_tree)] =
+            &found[..]
+        else {
             return Err(ScriptError::Refused("the engine is out of order".to_owned()));
         };
         let (serve, serve_connection) = (serve.clone(), serve_connection.clone());
+        let read_tree = read_tree.clone();
         let handle = handle.clone();
         Ok(Self(Rc::new(Inner {
             handle,
@@ -71,8 +79,10 @@ impl Host {
             desk,
             talks,
             connections,
+            pieces,
             serve,
             serve_connection,
+            read_tree,
         })))
     }
 

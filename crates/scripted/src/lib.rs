@@ -4,13 +4,14 @@
 //! how it is loaded), [`scripts`] (all of a configuration), `desk` (timers and events),
 //! [`extension`] (a request goes to a script and comes back as a reply) with `glue.lua` (what the
 //! script sees of it) and `talk` (bodies, piece by piece, in both directions), [`files`] (what scripts
-//! read of file trees).
+//! read of file trees), [`tree`] with `asked` (file trees that scripts make).
 //!
 //! The one design choice: the engine knows nothing of servers, and servers nothing of scripts. All
 //! that joins them is here, and a handler that answers at once costs neither a promise nor a timer.
 
 #![forbid(unsafe_code)]
 
+mod asked;
 mod connection;
 mod desk;
 pub mod extension;
@@ -22,6 +23,7 @@ pub mod script;
 pub mod scripts;
 pub mod server;
 mod talk;
+pub mod tree;
 
 pub use extension::ScriptExtension;
 pub use files::GivenTree;
@@ -29,6 +31,7 @@ pub use host::Host;
 pub use script::{Returns, Script, ScriptPlan};
 pub use scripts::{Scripts, ScriptsOptions};
 pub use server::{ScriptServer, ScriptServerSetup};
+pub use tree::{Callers, ScriptTree};
 
 #[cfg(test)]
 mod tests;

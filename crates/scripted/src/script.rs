@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
+use medusa_core::anchor::Anchor;
 use medusa_http::Files;
 use medusa_script::{Begun, Budget, Callable, Outcome, Running, ScriptError, Value};
 
@@ -137,6 +138,11 @@ impl Script {
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name for other threads.
+    pub(crate) fn anchor(self: &Rc<Self>) -> Anchor<Self> {
+        self.host.0.handle.anchor(self)
     }
 
     /// What it is.
@@ -304,8 +310,23 @@ impl Version {
 
     /// Calls a function of the script, which is counted.
     pub(crate) fn begin(&self, function: &Callable, arguments: &[Value]) -> Begun {
+        self.begin_within(function, arguments, self.budget)
+    }
+
+    /// The same with another budget.
+    pub(crate) fn begin_within(
+        &self,
+        function: &Callable,
+        arguments: &[Value],
+        budget: Budget,
+    ) -> Begun {
         self.figures.calls.set(self.figures.calls.get() + 1);
-        function.engine().call_for(self.owner, function, arguments, self.budget)
+        function.engine().call_for(self.owner, function, arguments, budget)
+    }
+
+    /// The function of this name in the table that it returned.
+    pub(crate) fn named(&self, name: &str) -> Option<Callable> {
+        field(&self.value.borrow(), name).cloned()
     }
 
     /// Calls a function from whose results nobody hears; what goes wrong is logged. `then` is

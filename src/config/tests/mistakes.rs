@@ -333,7 +333,7 @@ fn a_tree_that_is_nothing_or_too_much() {
   |
 1 | [files.a]
   | ^^^^^^^^^
-  = give it one of `path`, `memory` and `layers`
+  = give it one of `path`, `memory`, `layers` and `script`
 m.toml:5:10: a tree cannot have both `path` and `memory`
   |
 5 | memory = 1

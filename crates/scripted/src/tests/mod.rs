@@ -4,6 +4,7 @@ mod connections;
 mod duties;
 mod files;
 mod page;
+mod trees;
 
 use std::cell::RefCell;
 use std::rc::Rc;
