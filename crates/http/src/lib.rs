@@ -7,7 +7,7 @@
 //! (how a request is changed on the way), [`reply`] (what is answered), `write` and `late` (how it is
 //! written, now or later), `chunked` and `exact` (how its body is framed), [`coding`] (its content
 //! codings), [`files`] (the default extension), [`upload`] (the one that writes), [`extensions`]
-//! (the small ones) with [`pattern`], [`access_log`].
+//! (the small ones) with [`pattern`], [`access_log`]. The other way round, [`client`] makes requests.
 //!
 //! RFC 9110 and RFC 9112; where they leave a choice, the strict one is taken.
 
@@ -16,6 +16,7 @@
 pub mod access_log;
 mod body;
 pub mod chunked;
+pub mod client;
 pub mod coding;
 mod decision;
 mod edit;

@@ -78,12 +78,21 @@ impl Feed {
     pub fn push(&self, bytes: impl Into<Bytes>) -> Result<Pushed, Full> {
         let bytes = bytes.into();
         let mut state = self.0.borrow_mut();
-        if state.gone {
-            return Err(Full::Gone);
-        }
-        if state.is_high() {
+        if !state.gone && state.is_high() {
             state.stopped = true;
             return Err(Full::Full(bytes));
+        }
+        drop(state);
+        self.push_over(bytes)
+    }
+
+    /// Queues bytes though the high mark may be reached: for one who must give away all of what
+    /// it has read, and reads no more when it is told to stop. Only [`Full::Gone`] is an error.
+    pub fn push_over(&self, bytes: impl Into<Bytes>) -> Result<Pushed, Full> {
+        let bytes = bytes.into();
+        let mut state = self.0.borrow_mut();
+        if state.gone {
+            return Err(Full::Gone);
         }
         if !bytes.is_empty() {
             state.bytes += bytes.len();

@@ -201,7 +201,7 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
 
 /// Bytes before the first that is not in 0x21..=0x7E.
 #[inline]
-pub(super) fn graphic_len(bytes: &[u8]) -> usize {
+pub(crate) fn graphic_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk::<8>() {
         let found = not_graphic(u64::from_le_bytes(*block));

@@ -283,7 +283,7 @@ fn host<'a>(
 
 /// Reads the options of the `Connection` field (RFC 9112 §9.3).
 #[inline]
-fn connection(fields: &Fields<'_>, version: Version) -> Connection {
+pub(super) fn connection(fields: &Fields<'_>, version: Version) -> Connection {
     let (mut close, mut keep_alive, mut upgrade) = (false, false, false);
     for option in fields.values(Known::Connection).flat_map(bytes::list) {
         close |= option.eq_ignore_ascii_case(b"close");

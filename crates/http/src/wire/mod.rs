@@ -23,12 +23,14 @@
 //! | [`qvalue`] | lists with quality values; `Accept` against what we offer |
 //! | [`coding`] | content codings; `Accept-Encoding` against what we offer |
 //! | [`reply`] | writes the head of a reply |
+//! | [`answer`] | parses the head of an answer that we are sent |
 //! | [`escape`] | foreign bytes in log lines |
 
 #![forbid(unsafe_code)]
 
 use std::{error::Error, fmt};
 
+pub mod answer;
 pub mod basic;
 pub(crate) mod bytes;
 pub mod chunked;

@@ -12,6 +12,7 @@ use super::{
     head::Head,
 };
 
+mod answers;
 mod bodies;
 mod heads;
 mod multipart;

@@ -5,6 +5,7 @@ mod answers;
 mod archives;
 mod basic_auth;
 mod bodies;
+mod client;
 mod coding;
 mod conversations;
 mod extensions;
