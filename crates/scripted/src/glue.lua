@@ -52,5 +52,17 @@ return function(host, setmetatable)
         return answer(token, handler(request))
     end
 
-    return { serve = serve }
+    local Answer = {}
+    Answer.__index = Answer
+
+    -- The value of the field of this name, several joined by commas, or nil.
+    function Answer:field(name) return self.headers[name:lower()] end
+
+    local function request(options)
+        if type(options) == "string" then options = { url = options } end
+        local status, headers, body = host.request(options)
+        return setmetatable({ status = status, headers = headers, body = body }, Answer)
+    end
+
+    return { serve = serve, request = request, get = request }
 end

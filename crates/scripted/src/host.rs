@@ -15,7 +15,7 @@ use crate::connection::Connections;
 use crate::desk::Desk;
 use crate::files::OpenFiles;
 use crate::talk::Talks;
-use crate::{desk, extension, files, net};
+use crate::{desk, extension, files, net, request};
 
 /// What a script sees of a request.
 const GLUE: &str = include_str!("glue.lua");
@@ -56,7 +56,15 @@ impl Host {
         engine.add(files::library(&OpenFiles::new(handle, &desk)))?;
         engine.add(Pieces::library(&pieces))?;
         engine.add(net::library(handle, &connections))?;
-        engine.add(extension::library(&talks).made_by(GLUE))?;
+        let client = request::client(handle);
+        handle.mount("http-client", client.inspected());
+        let loop_handle = handle.clone();
+        let http = extension::library(&talks)
+            .later("request", move |args, later| {
+                request::request(&loop_handle, &client, args, later);
+            })
+            .made_by(GLUE);
+        engine.add(http)?;
         for library in desk::libraries(&desk) {
             engine.add(library)?;
         }

@@ -19,6 +19,7 @@ pub mod files;
 pub mod host;
 pub mod inspect;
 mod net;
+mod request;
 pub mod script;
 pub mod scripts;
 pub mod server;

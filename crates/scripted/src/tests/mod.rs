@@ -4,6 +4,7 @@ mod connections;
 mod duties;
 mod files;
 mod page;
+mod requests;
 mod trees;
 
 use std::cell::RefCell;
