@@ -530,3 +530,50 @@ fn a_script_makes_connections() {
     let answer = server::read_answer(&mut stream);
     assert_eq!(String::from_utf8_lossy(&answer.body), "hello100000abcnil");
 }
+
+/// Asks servers of other makes, and ourselves, for the same file: through kept connections and
+/// those that are closed behind each answer.
+#[test]
+fn scripts_ask_real_servers() {
+    let files = tempfile::tempdir().expect("a directory");
+    let content = server::noise(300_000);
+    fs::write(files.path().join("f"), &content).expect("it is written");
+    let place = Place::new(ONE);
+    place.write(
+        "x.lua",
+        "return function(request) local a \
+         for _ = 1, 3 do a = http.get('http://' .. request.query .. '/f') end \
+         local missing = http.request{ url = 'http://' .. request.query .. '/no', method = 'HEAD' } \
+         return a.status .. ' ' .. hash.sha256(a.body) .. ' ' .. missing.status end",
+    );
+    let asking = place.start();
+    let ours = Server::of(files.path());
+    let (status, expected) = get(&asking, &format!("/?{}", ours.address()));
+    assert!(
+        status == 200 && expected.starts_with("200 ") && expected.ends_with(" 404"),
+        "{expected}"
+    );
+
+    if server::is_missing("python3", "scripts_ask_real_servers") {
+        return;
+    }
+    let program = "import http.server, functools, sys\n\
+         h = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])\n\
+         s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), h)\n\
+         print(s.server_address[1], flush=True)\n\
+         s.serve_forever()\n";
+    let mut python = std::process::Command::new("python3")
+        .args(["-c", program])
+        .arg(files.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("python3 runs");
+    let mut port = String::new();
+    let mut said = BufReader::new(python.stdout.take().expect("it is piped"));
+    said.read_line(&mut port).expect("it says its port");
+    let theirs = get(&asking, &format!("/?127.0.0.1:{}", port.trim()));
+    python.kill().expect("it is ours");
+    python.wait().expect("it ends");
+    assert_eq!(theirs, (200, expected));
+}
