@@ -16,6 +16,11 @@ pub(crate) const PASSIVE_BACKLOG: u32 = 16;
 /// Passive ports that are tried when other programs hold some of the range.
 pub(crate) const PASSIVE_TRIES: usize = 32;
 
+/// Passive ports when none are configured: those that Linux does not give to clients. A port of the
+/// range is bound at once, where the system looks for a free one among all that still wait for
+/// stray packets of transfers that have ended, which costs several times the transfer.
+pub const PASSIVE_PORTS: RangeInclusive<u16> = 61_000..=65_535;
+
 /// Lowest port that a client may have data sent to: below are the ports of services, which have no
 /// business with it (RFC 2577, section 3).
 pub(crate) const LOWEST_ACTIVE_PORT: u16 = 1024;
@@ -92,7 +97,8 @@ pub struct FtpSettings {
     pub send_rate: Option<Rate>,
     /// Bandwidth of all transfers together from their clients.
     pub receive_rate: Option<Rate>,
-    /// Ports for passive data connections; without a range the system chooses.
+    /// Ports for passive data connections; without a range [`PASSIVE_PORTS`], and what the system
+    /// chooses when none of those is free.
     pub passive_ports: Option<RangeInclusive<u16>>,
     /// The address that PASV announces to clients of a network; the first that fits. To others it
     /// announces the one that the client has connected to.

@@ -14,7 +14,7 @@ use medusa_core::handle::ListenerId;
 use medusa_core::{Address, ChannelSettings, Handle, ListenOptions, Peer, Protocol, Service};
 
 use crate::data::{DataConnection, Link};
-use crate::limits::{PASSIVE_BACKLOG, PASSIVE_TRIES};
+use crate::limits::{PASSIVE_BACKLOG, PASSIVE_PORTS, PASSIVE_TRIES};
 
 /// The ports of the range that are in use by this server.
 #[derive(Clone, Default)]
@@ -67,6 +67,7 @@ impl Drop for Listening {
 /// Where to listen, and for whom.
 pub(crate) struct Wanted {
     pub(crate) ip: IpAddr,
+    /// Nothing is the default range, and any port behind it.
     pub(crate) range: Option<RangeInclusive<u16>>,
     pub(crate) ports: Ports,
     pub(crate) client: Option<IpAddr>,
@@ -86,15 +87,13 @@ pub(crate) fn listen(
 type Then = Box<dyn FnOnce(Option<(Listening, u16)>)>;
 
 /// Tries a port, and others if that is taken. Those that were are held meanwhile, so that none is
-/// tried twice.
+/// tried twice. Without tries left, only the system may choose.
 fn attempt(wanted: Rc<Wanted>, handle: &Handle, tries: usize, mut held: Vec<Lease>, then: Then) {
-    let lease = match &wanted.range {
-        None => None,
-        Some(range) => match wanted.ports.take(range) {
-            Some(lease) => Some(lease),
-            None => return then(None),
-        },
-    };
+    let range = wanted.range.as_ref().unwrap_or(&PASSIVE_PORTS);
+    let lease = if tries > 0 { wanted.ports.take(range) } else { None };
+    if lease.is_none() && wanted.range.is_some() {
+        return then(None);
+    }
     let port = lease.as_ref().map_or(0, |lease| lease.port);
     let address = Address::Inet(SocketAddr::new(wanted.ip, port));
     let acceptor = Rc::new(Acceptor {
@@ -109,7 +108,7 @@ fn attempt(wanted: Rc<Wanted>, handle: &Handle, tries: usize, mut held: Vec<Leas
             let listening = Listening { handle: again, id, _lease: lease };
             then(Some((listening, address.port())));
         }
-        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && lease.is_some() && tries > 1 => {
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && lease.is_some() => {
             held.extend(lease);
             attempt(wanted, &again, tries - 1, held, then);
         }

@@ -65,8 +65,8 @@ fn announced() -> Parsed<Announced> {
 pub(super) fn passive(section: &mut Section<'_>, settings: &mut FtpSettings) {
     settings.passive_ports = section.maybe(
         "ports",
-        "The ports that clients are told to connect to, chosen at random. Left out: any that the \
-         system chooses.",
+        "The ports that clients are told to connect to, chosen at random. Left out: 61000-65535, \
+         which Linux does not give to clients, and any that the system chooses when those are in use.",
         &ports(),
     );
     let announce = section.tables(

@@ -8,6 +8,7 @@ use medusa_core::Peer as From;
 use medusa_core::testing::How;
 
 use super::*;
+use crate::limits::{PASSIVE_PORTS, PASSIVE_TRIES};
 use crate::{Announced, Announcement, Authorizer};
 
 #[test]
@@ -425,6 +426,26 @@ fn a_port_that_another_program_has_is_passed_over() {
         bench.h.fail_bind(std::io::ErrorKind::AddrInUse);
     }
     assert_eq!(bench.code("EPSV"), 425);
+}
+
+#[test]
+fn without_a_range_the_system_chooses_only_when_the_default_one_is_taken() {
+    let mut bench = Bench::logged_in();
+    let port = |bench: &mut Bench| -> u16 {
+        let said = bench.say("EPSV");
+        said.split('|')
+            .nth(3)
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_else(|| panic!("{said}"))
+    };
+    let first = port(&mut bench);
+    assert!(PASSIVE_PORTS.contains(&first), "{first}");
+    assert!((0..20).any(|_| port(&mut bench) != first), "nobody knows which comes next");
+    for _ in 0..PASSIVE_TRIES {
+        bench.h.fail_bind(std::io::ErrorKind::AddrInUse);
+    }
+    let chosen = port(&mut bench);
+    assert!(!PASSIVE_PORTS.contains(&chosen), "{chosen}");
 }
 
 #[test]
