@@ -23,7 +23,9 @@ use medusa_fs::{
 };
 use medusa_ftp::events::Direction;
 use medusa_ftp::wire::MAX_LINE_BYTES;
-use medusa_ftp::{Authorizer, Event, Events, FtpService, FtpSettings, Permissions, User, Verdict};
+use medusa_ftp::{
+    Authorizer, Event, Events, FtpService, FtpSettings, Permissions, RecordForm, User, Verdict,
+};
 use medusa_fuzz::{Choices, within};
 
 /// Most operations in one run.
@@ -124,12 +126,15 @@ struct Hears(Rc<RefCell<Vec<Told>>>);
 
 impl Events for Hears {
     fn event(&self, event: &Event<'_>) {
+        for form in [RecordForm::Xferlog, RecordForm::Json] {
+            let mut line = Vec::new();
+            event.record(form, Duration::ZERO, &mut line);
+            let end = line.iter().position(|&b| b == b'\n');
+            assert_eq!(end.map_or(0, |end| end + 1), line.len(), "one line, or none");
+        }
         if let Event::Transfer(transfer) = event {
             let path = transfer.path.as_bytes();
             assert!(path.starts_with(b"/") && !path.split(|&b| b == b'/').any(|n| n == b".."));
-            let mut line = Vec::new();
-            transfer.xferlog(&mut line);
-            assert_eq!(line.iter().position(|&b| b == b'\n'), Some(line.len() - 1), "one line");
             let (direction, bytes) = (transfer.direction, transfer.bytes);
             self.0.borrow_mut().push(Told { direction, bytes, complete: transfer.complete });
         }
