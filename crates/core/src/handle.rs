@@ -32,10 +32,22 @@ use crate::turns::{Turn, Turns};
 #[derive(Clone)]
 pub struct Handle(Rc<Shared>);
 
-/// The clock of a loop, for what the loop itself may hold: it keeps nothing alive.
-pub(crate) struct Clock(Weak<Shared>);
+/// The clock of a loop, for what the loop itself may hold: it keeps nothing alive. A part of the
+/// inspection tree that kept a [`Handle`] would never be dropped, nor would the loop.
+#[derive(Clone)]
+pub struct Clock(Weak<Shared>);
 
 impl Clock {
+    /// The loop's time, read once a turn; `None` when it has ended.
+    pub fn now(&self) -> Option<Instant> {
+        self.0.upgrade().map(|shared| shared.now.get())
+    }
+
+    /// The time of day, as the time since 1970, read once a turn; `None` when the loop has ended.
+    pub fn unix_time(&self) -> Option<Duration> {
+        self.0.upgrade().map(|shared| shared.unix.get())
+    }
+
     /// Milliseconds since the loop began; 0 when it has ended.
     pub(crate) fn tick(&self) -> u64 {
         self.0.upgrade().map_or(0, |shared| shared.tick.get())
@@ -218,7 +230,7 @@ impl Handle {
     }
 
     /// The clock alone.
-    pub(crate) fn clock(&self) -> Clock {
+    pub fn clock(&self) -> Clock {
         Clock(Rc::downgrade(&self.0))
     }
 

@@ -54,7 +54,7 @@ pub use bandwidth::Bandwidth;
 pub use bytes::Bytes;
 pub use clients::{ClientRates, Clients};
 pub use engine::ChannelId;
-pub use handle::{Handle, Waker};
+pub use handle::{Clock, Handle, Waker};
 pub use limits::ChannelSettings;
 pub use passed::PassedSocket;
 pub use producer::{Aborted, FileRange, Piece, Producer, Pull};

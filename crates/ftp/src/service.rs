@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use medusa_core::inspect::Inspect;
 use medusa_core::limits::READ_BUFFER_BYTES;
-use medusa_core::{Bandwidth, ChannelSettings, Handle, Peer, Protocol, Service};
+use medusa_core::{Bandwidth, ChannelSettings, Clock, Handle, Peer, Protocol, Service};
 
 use crate::announce::{Names, Resolve};
 use crate::authorizer::Authorizer;
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) bandwidth: Rc<Bandwidth>,
     pub(crate) figures: Figures,
     /// The loop that it is used on.
-    pub(crate) clock: OnceCell<Handle>,
+    pub(crate) clock: OnceCell<Clock>,
 }
 
 /// What a server was told; replaced as a whole.
@@ -178,7 +178,7 @@ impl Service for FtpService {
 
     fn accept(&self, peer: &Peer, handle: &Handle) -> Option<Box<dyn Protocol>> {
         let shared = &self.shared;
-        shared.clock.get_or_init(|| handle.clone());
+        shared.clock.get_or_init(|| handle.clock());
         Some(match shared.guard.admit(peer.ip(), &shared.settings(), handle.now()) {
             Ok(admission) => Box::new(Session::new(shared.clone(), *peer, admission)),
             Err(turned) => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use medusa_core::Clock;
 use medusa_core::inspect::{Action, Answer, Inspect, Level, Node, Value};
 
 use crate::announce::Announced;
@@ -17,7 +18,7 @@ pub(crate) struct Shown(pub(crate) Rc<Shared>);
 impl Shared {
     /// The loop's time; there is none before the first session, and nothing to compare with it.
     fn now(&self) -> Option<Instant> {
-        self.clock.get().map(medusa_core::Handle::now)
+        self.clock.get().and_then(Clock::now)
     }
 
     fn bans(&self) -> Vec<Ban> {
@@ -151,7 +152,7 @@ const BAN_ACTIONS: &[Action] =
 
 impl Inspect for Banned {
     fn node(&self) -> Node {
-        let unix = self.shared.clock.get().map(medusa_core::Handle::unix_time).unwrap_or_default();
+        let unix = self.shared.clock.get().and_then(Clock::unix_time).unwrap_or_default();
         Node::new("ftp-ban")
             .about("An address, or a network of IPv6, from which nobody is let in.", &[])
             .field("failed logins", Value::Count(self.ban.tries.into()))

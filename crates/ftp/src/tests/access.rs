@@ -138,6 +138,20 @@ fn a_ban_holds_for_sessions_that_are_there_is_shown_and_can_be_lifted() {
     assert!(again.take_text().contains("\r\n230 "));
 }
 
+/// It held the loop, whose tree held it, and neither was ever dropped.
+#[test]
+fn a_server_that_is_shown_holds_no_loop() {
+    let bench = Bench::logged_in();
+    bench.h.handle().mount("ftp", bench.service.inspect());
+    let anonymous =
+        Anonymous::with(Arc::new(bench.tree.clone()), Persona::Process, Permissions::ALL);
+    let user: Rc<dyn Authorizer> = Rc::new(anonymous);
+    let held = Rc::downgrade(&user);
+    bench.service.replace(FtpSettings::default(), vec![user], Vec::new());
+    drop(bench);
+    assert!(held.upgrade().is_none());
+}
+
 #[test]
 fn all_settings_are_shown() {
     let settings = FtpSettings {
