@@ -300,6 +300,6 @@ fn an_answer_that_comes_between_asking_and_waiting_is_not_lost() {
     let source =
         "local n = 0 for i = 1, 100 do for _ = 1, i do end n = n + slow.ask() end return n";
     // On a busy machine its running time is mostly that of others.
-    let budget = Budget { time: std::time::Duration::from_secs(3600), ..Budget::default() };
+    let budget = Budget { time: Duration::from_secs(3600), ..Budget::default() };
     assert_eq!(scripts.run_with(source, budget).result, Ok(vec![100i64.into()]));
 }
