@@ -52,6 +52,8 @@ pub(crate) struct Ban {
 pub(crate) struct Account {
     name: String,
     sessions: Cell<usize>,
+    /// Sessions that there may be, as the login that came last has it.
+    most: Cell<Option<usize>>,
     bandwidth: Rc<Bandwidth>,
     quota: RefCell<Option<QuotaTree>>,
 }
@@ -200,13 +202,14 @@ impl Admission {
             Some(account) => account.clone(),
             None => {
                 let (name, bandwidth) = (user.name.clone(), Bandwidth::new(None, None));
-                let (sessions, quota) = Default::default();
-                let account = Rc::new(Account { name, sessions, bandwidth, quota });
+                let (sessions, most, quota) = Default::default();
+                let account = Rc::new(Account { name, sessions, most, bandwidth, quota });
                 counts.by_user.insert(user.name.clone(), account.clone());
                 account
             }
         };
         account.sessions.set(account.sessions.get() + 1);
+        account.most.set(user.sessions);
         // Whoever was logged in before goes by what holds now.
         account.bandwidth.replace(user.send_rate, user.receive_rate);
         account.quota.replace(user.quota.clone());
@@ -233,6 +236,9 @@ impl Inspect for Account {
     fn node(&self) -> Node {
         let mut node = Node::new("ftp-user");
         node = node.field("sessions", Value::Count(self.sessions.get() as u64));
+        if let Some(most) = self.most.get() {
+            node = node.field("limit of sessions", Value::Count(most as u64));
+        }
         if let Some(tree) = &*self.quota.borrow() {
             let quota = tree.quota();
             if let Some(used) = tree.usage() {

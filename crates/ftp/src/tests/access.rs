@@ -203,6 +203,9 @@ fn sessions_of_a_user_are_counted() {
     let mut bench = Users::new(FtpSettings::default()).bench();
     bench.say("USER ann");
     assert_eq!(bench.code("PASS secret"), 230);
+    bench.h.handle().mount("ftp", bench.service.inspect());
+    let Outcome::Node(node) = bench.h.inspect("ftp/users/ann") else { panic!("she is here") };
+    assert_eq!(node.value("limit of sessions"), Some(&Value::Count(1)));
     let second = bench.h.accept(&bench.service);
     second.send("USER ann\r\nPASS secret\r\n");
     bench.h.run();
