@@ -40,15 +40,7 @@ pub(crate) fn add(lua: &Lua, host: &Table, weak: &Weak<Interpreter>) -> mlua::Re
                 None => (true, Value::Nil).into_lua_multi(lua),
             };
         }
-        match first(lua, &of, &text, &pattern, from)? {
-            Ok(Some(found)) => {
-                let mut values = (true, found.start + 1, found.end).into_lua_multi(lua)?;
-                push_captures(lua, &text, &found, false, &mut values)?;
-                Ok(values)
-            }
-            Ok(None) => (true, Value::Nil).into_lua_multi(lua),
-            Err(why) => (false, why).into_lua_multi(lua),
-        }
+        told(lua, &text, first(lua, &of, &text, &pattern, from)?, true)
     })?;
     host.raw_set("find", find)?;
 
@@ -58,15 +50,7 @@ pub(crate) fn add(lua: &Lua, host: &Table, weak: &Weak<Interpreter>) -> mlua::Re
         let Some(from) = index(init, text.len()) else {
             return (true, Value::Nil).into_lua_multi(lua);
         };
-        match first(lua, &of, &text, &pattern, from)? {
-            Ok(Some(found)) => {
-                let mut values = true.into_lua_multi(lua)?;
-                push_captures(lua, &text, &found, true, &mut values)?;
-                Ok(values)
-            }
-            Ok(None) => (true, Value::Nil).into_lua_multi(lua),
-            Err(why) => (false, why).into_lua_multi(lua),
-        }
+        told(lua, &text, first(lua, &of, &text, &pattern, from)?, false)
     })?;
     host.raw_set("match", matches)?;
 
@@ -78,15 +62,7 @@ pub(crate) fn add(lua: &Lua, host: &Table, weak: &Weak<Interpreter>) -> mlua::Re
         let from = at.saturating_sub(1);
         let found = pattern::find(&text, &pattern, from, only_here, last, &mut steps);
         charge(lua, &of, steps)?;
-        match found {
-            Ok(Some(found)) => {
-                let mut values = (true, found.start + 1, found.end).into_lua_multi(lua)?;
-                push_captures(lua, &text, &found, false, &mut values)?;
-                Ok(values)
-            }
-            Ok(None) => (true, Value::Nil).into_lua_multi(lua),
-            Err(why) => (false, why).into_lua_multi(lua),
-        }
+        told(lua, &text, found, true)
     })?;
     host.raw_set("next_match", next)?;
 
@@ -131,6 +107,29 @@ fn charge(lua: &Lua, of: &Weak<Interpreter>, steps_left: u32) -> mlua::Result<()
         upgrade(of)?.guard.look_soon(lua, u64::from(PATTERN_STEPS - steps_left) / 4)?;
     }
     Ok(())
+}
+
+/// What scripts are told of a search: its place and captures, or with `places` unset the captures
+/// or the whole match; nil; or why it failed.
+fn told(
+    lua: &Lua,
+    text: &[u8],
+    found: Result<Option<Match>, String>,
+    places: bool,
+) -> mlua::Result<MultiValue> {
+    match found {
+        Ok(Some(found)) => {
+            let mut values = if places {
+                (true, found.start + 1, found.end).into_lua_multi(lua)?
+            } else {
+                true.into_lua_multi(lua)?
+            };
+            push_captures(lua, text, &found, !places, &mut values)?;
+            Ok(values)
+        }
+        Ok(None) => (true, Value::Nil).into_lua_multi(lua),
+        Err(why) => (false, why).into_lua_multi(lua),
+    }
 }
 
 fn push_captures(

@@ -107,14 +107,8 @@ fn enter(session: &mut Session, path: VirtualPath, cx: &mut Context<'_>) -> Hand
 }
 
 pub(crate) fn delete(session: &mut Session, command: &Command, cx: &mut Context<'_>) -> Handled {
-    change(
-        session,
-        &command.argument,
-        Permissions::DELETE,
-        |grip, path| grip.tree.remove_file(&grip.who, path),
-        |session, _, cx| session.reply(cx, 250, "It is deleted."),
-        cx,
-    )
+    let remove = |grip: &Grip, path: &VirtualPath| grip.tree.remove_file(&grip.who, path);
+    removed(session, command, remove, "It is deleted.", cx)
 }
 
 pub(crate) fn remove_directory(
@@ -122,12 +116,24 @@ pub(crate) fn remove_directory(
     command: &Command,
     cx: &mut Context<'_>,
 ) -> Handled {
+    let remove = |grip: &Grip, path: &VirtualPath| grip.tree.remove_dir(&grip.who, path);
+    removed(session, command, remove, "It is removed.", cx)
+}
+
+/// Has something removed, and says so.
+fn removed(
+    session: &mut Session,
+    command: &Command,
+    remove: fn(&Grip, &VirtualPath) -> Result<(), Error>,
+    said: &'static str,
+    cx: &mut Context<'_>,
+) -> Handled {
     change(
         session,
         &command.argument,
         Permissions::DELETE,
-        |grip, path| grip.tree.remove_dir(&grip.who, path),
-        |session, _, cx| session.reply(cx, 250, "It is removed."),
+        remove,
+        |session, _, cx| session.reply(cx, 250, said),
         cx,
     )
 }
